@@ -1,0 +1,1 @@
+"""Backtest windows, metrics and selection."""

@@ -1,0 +1,1 @@
+"""Local model families: one contract, one registry."""

@@ -1,0 +1,181 @@
+"""The contract that every local model family keeps.
+
+A model sees *rows*: a row is one series as one backtest window may see it, `values[begin:end]` of the flat array.
+`fit` turns rows into numbers (`Fitted`: parameters and states, flat arrays that go to Delta as they are), `predict`
+turns those numbers into a mean and quantiles, `update` moves the states over newer points and keeps the parameters.
+A row that cannot be fitted gets a status and a reason, never an exception; the caller supplies the fallback.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.frequency import Int64Array
+from forecasting.seeds import UInt64Array, row_seeds
+
+ObjectArray = npt.NDArray[np.object_]
+
+
+class Status(IntEnum):
+    """What became of a row."""
+
+    OK = 0
+    FALLBACK = 1  # another, simpler forecast stands in; `reason` says why
+    SKIPPED = 2  # not asked for, by configuration
+    TIMEOUT = 3  # a limit ended the search; what it had found so far is used
+    FAILED = 4  # no forecast
+
+
+class Hyperparameters(BaseModel):
+    """Base of each family's hyperparameters: unknown names and wrong values are errors that name the field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    season_length: int | None = None
+    """Periods in a season; None takes the frequency's."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a model may see: row r is `batch.values[begin[r]:end[r]]`, R rows.
+
+    series: int64 [R], position in the batch. begin, end: int64 [R], absolute positions in the flat array.
+    season_length: periods in a season. seeds: uint64 [R]. max_evaluations: likelihood passes a row may spend.
+    """
+
+    batch: SeriesBatch
+    series: Int64Array
+    begin: Int64Array
+    end: Int64Array
+    season_length: int
+    seeds: UInt64Array
+    max_evaluations: int = 20_000
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    @property
+    def first_step(self) -> Int64Array:
+        """The ordinal of each row's first forecast step, [R]."""
+        return self.batch.start[self.series] + self.end - self.batch.offsets[self.series]
+
+    @classmethod
+    def of(
+        cls,
+        batch: SeriesBatch,
+        model: str,
+        ends: npt.ArrayLike | None = None,
+        *,
+        season_length: int | None = None,
+        seed: int = 0,
+        max_evaluations: int = 20_000,
+    ) -> Rows:
+        """Rows for whole series (`ends` None: R = N) or for backtest windows (`ends` [N, W] counts of visible
+        points: R = N * W, windows of a series side by side)."""
+        n = len(batch)
+        if ends is None:
+            series, end = np.arange(n), batch.offsets[1:]
+        else:
+            visible = np.asarray(ends, dtype=np.int64)
+            if visible.ndim != 2 or len(visible) != n:
+                raise ValueError(f"got ends of shape {visible.shape}, expected [{n}, windows]")
+            if ((visible < 0) | (visible > batch.lengths[:, None])).any():
+                raise ValueError("ends must lie between 0 and the length of their series")
+            series = np.repeat(np.arange(n), visible.shape[1])
+            end = batch.offsets[series] + visible.ravel()
+        return cls(
+            batch=batch,
+            series=series,
+            begin=batch.offsets[series],
+            end=np.ascontiguousarray(end),
+            season_length=season_length or batch.frequency.season_length,
+            seeds=row_seeds(batch.key_hash[series], seed, model),
+            max_evaluations=max_evaluations,
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Fitted rows as numbers.
+
+    parameters: float64 [R, P], named by the model's `parameter_names`, NaN where a row has no such parameter.
+    states: flat float64 with state_offsets int64 [R + 1]: what `predict` needs beyond the parameters.
+    status: int8 [R] (Status). reason: object [R], a short code, "" for none. evaluations: int64 [R], passes spent.
+    `predict` uses parameters and states only (and, where `needs_history`, the rows), so that a Fitted that was
+    stored as numbers and read back predicts the same.
+    """
+
+    rows: Rows
+    hyperparameters: Hyperparameters
+    parameters: FloatArray
+    states: FloatArray
+    state_offsets: Int64Array
+    status: npt.NDArray[np.int8]
+    reason: ObjectArray
+    evaluations: Int64Array
+
+
+@dataclass(frozen=True)
+class RawForecast:
+    """A model's own forecast, before any post-processing.
+
+    mean: float64 [R, H]. quantiles: float64 [R, H, Q], at the levels asked for. Rows without a forecast are NaN.
+    """
+
+    mean: FloatArray
+    quantiles: FloatArray
+
+
+class Model(ABC):
+    """One local model family."""
+
+    name: ClassVar[str]
+    """The name in configs, seeds and tables."""
+    cost: ClassVar[float]
+    """Expected core-microseconds per observation and window: plans work and breaks ties, never measured at run time."""
+    Hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
+    parameter_names: ClassVar[tuple[str, ...]] = ()
+    needs_history: ClassVar[bool] = False
+    """Whether `predict` reads the rows' values as well as the parameters and states."""
+
+    @abstractmethod
+    def fit(self, rows: Rows, hyperparameters: Any) -> Fitted:
+        """Estimate parameters and states of every row; never raises for a row."""
+
+    @abstractmethod
+    def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
+        """Mean and quantiles for the `horizon` periods after each row's end."""
+
+    @abstractmethod
+    def update(self, fitted: Fitted, rows: Rows) -> Fitted:
+        """Move the states over points that `rows` has after the fitted end (same series, same order, a later end);
+        parameters stay."""
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Arrays of a fit before any row is looked at; a model fills them in place."""
+
+    status: npt.NDArray[np.int8]
+    reason: ObjectArray
+    evaluations: Int64Array = field(repr=False)
+
+    @classmethod
+    def of(cls, n_rows: int) -> Blank:
+        return cls(
+            status=np.zeros(n_rows, dtype=np.int8),
+            reason=np.full(n_rows, "", dtype=object),
+            evaluations=np.zeros(n_rows, dtype=np.int64),
+        )
+
+
+HyperparameterValues = Mapping[str, Any]

@@ -1,0 +1,43 @@
+"""The one list of model families; `module:function` names a user's own model."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from functools import cache
+
+from forecasting.models.contract import Model
+
+_FAMILIES = {
+    "naive": "forecasting.models.baselines:Naive",
+    "seasonal_naive": "forecasting.models.baselines:SeasonalNaive",
+    "ets": "forecasting.models.ets:Ets",
+    "npts": "forecasting.models.npts:Npts",
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """The built-in families."""
+    return tuple(_FAMILIES)
+
+
+@cache
+def get_model(name: str) -> Model:
+    """The model of that name; families are imported only when asked for.
+
+    Raises ValueError with the known names (and the nearest one) for an unknown name, and with the import's own
+    message for a `module:function` that cannot be loaded.
+    """
+    if name in _FAMILIES:
+        module, attribute = _FAMILIES[name].split(":")
+        model: Model = getattr(importlib.import_module(module), attribute)()
+        return model
+    if ":" in name:
+        from forecasting.models.user import UserModel
+
+        return UserModel(name)
+    near = difflib.get_close_matches(name, _FAMILIES, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"model {name!r} is not known{hint} Known: {', '.join(_FAMILIES)}, or module:function for a model of your own"
+    )
