@@ -1,0 +1,1 @@
+"""What a person runs: one verb a file, and the command line."""

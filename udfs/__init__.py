@@ -1,0 +1,1 @@
+"""Where Spark meets the models: the session, the lake, Arrow batches and SQL functions."""

@@ -1,0 +1,276 @@
+"""The one module that knows the Delta tables: where they are, how they are made, read and written.
+
+A lake is a folder of Delta tables (`lake.path`) or a schema of a catalog (`lake.schema`). Every write is one commit
+that can be repeated: a replacement by predicate, an append with a transaction id of its own, or a merge by key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from udfs.errors import InputError
+from udfs.schemas import SCHEMA_VERSION, Layout, TableSchema, table_schemas
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+    from udfs.config import Config
+    from udfs.config.schema import LakeConfig
+
+# Readers without a JVM cannot read deletion vectors; small files of repeated small writes are compacted on the way.
+_PROPERTIES = {
+    "delta.enableDeletionVectors": "false",
+    "delta.checkpointInterval": "20",
+    "delta.columnMapping.mode": "none",
+}
+
+
+def quoted(*parts: str) -> str:
+    """Identifiers in backquotes, joined by dots."""
+    return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
+
+
+def literal(value: object) -> str:
+    """A SQL literal for predicates that Delta wants as text (replaceWhere)."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def predicate(where: Mapping[str, object | Sequence[object]]) -> str:
+    """`column = value` or `column IN (values)`, joined by AND."""
+    parts = []
+    for column, value in where.items():
+        if isinstance(value, list | tuple | set | frozenset):
+            parts.append(f"{quoted(column)} IN ({', '.join(literal(v) for v in value)})")
+        else:
+            parts.append(f"{quoted(column)} = {literal(value)}")
+    return " AND ".join(parts)
+
+
+@dataclass(frozen=True)
+class LakeInfo:
+    """The identity of a lake."""
+
+    dataset_group: str
+    frequency: str
+    dimensions: tuple[str, ...]
+    buckets: int
+
+
+class Lake:
+    """Access to one lake through one Spark session."""
+
+    def __init__(self, spark: SparkSession, place: LakeConfig, layout: Layout) -> None:
+        self.spark = spark
+        self.place = place
+        self.layout = layout
+        self.schemas = table_schemas(layout)
+
+    @classmethod
+    def of(cls, spark: SparkSession, config: Config) -> Lake:
+        """The lake of a config; nothing is made or checked yet."""
+        layout = Layout(
+            dimensions=config.dimensions,
+            related=tuple(config.data.related_columns),
+            attributes=config.data.attributes,
+            quantiles=config.quantiles,
+        )
+        return cls(spark, config.lake, layout)
+
+    # --- where tables are ---
+
+    def location(self, table: str) -> str:
+        """The folder of a table of a path lake."""
+        return f"{str(self.place.path).rstrip('/')}/{table}"
+
+    def identifier(self, table: str) -> str:
+        """The table's name in SQL."""
+        if self.place.path is not None:
+            return f"delta.{quoted(self.absolute_location(table))}"
+        return quoted(*(part for part in (self.place.catalog, self.place.schema_, table) if part))
+
+    def absolute_location(self, table: str) -> str:
+        """The folder of a table, absolute where it is local."""
+        from pathlib import Path
+
+        location = self.location(table)
+        return location if ":" in location else str(Path(location).absolute())
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been made."""
+        if self.place.path is None:
+            return bool(self.spark.catalog.tableExists(self.identifier(table)))
+        from delta.tables import DeltaTable
+
+        return bool(DeltaTable.isDeltaTable(self.spark, self.absolute_location(table)))
+
+    def version(self, table: str) -> int:
+        """The newest version of a table."""
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.identifier(table)} LIMIT 1")
+        return int(history.select("version").first()[0])  # type: ignore[index]
+
+    # --- reading ---
+
+    def read(self, table: str, version: int | None = None) -> DataFrame:
+        """A table, at a version where one is given. Raises InputError when it has not been made yet."""
+        if not self.exists(table):
+            raise InputError(f"the lake has no table {table!r} yet; run `almanac ingest` (or `almanac run`) first")
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        if self.place.path is not None:
+            return reader.load(self.absolute_location(table))
+        return reader.table(self.identifier(table))
+
+    # --- making ---
+
+    def ensure(self, *tables: str) -> None:
+        """Make the tables that are not there, with their types, comments, constraints and properties."""
+        for name in tables:
+            if not self.exists(name):
+                self._create(self.schemas[name])
+
+    def _create(self, schema: TableSchema) -> None:
+        if self.place.schema_ is not None:
+            self.spark.sql(
+                f"CREATE SCHEMA IF NOT EXISTS {quoted(*(p for p in (self.place.catalog, self.place.schema_) if p))}"
+            )
+        columns = ", ".join(
+            f"{quoted(c.name)} {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {literal(c.comment)}"
+            for c in schema.columns
+        )
+        partition = f"PARTITIONED BY ({', '.join(map(quoted, schema.partition_by))})" if schema.partition_by else ""
+        properties = dict(_PROPERTIES) | dict(schema.properties)
+        properties |= {f"delta.constraints.{name}": check for name, check in schema.checks.items()}
+        listed = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in properties.items())
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self.identifier(schema.name)} ({columns}) USING delta {partition} "
+            f"TBLPROPERTIES ({listed})"
+        )
+
+    # --- writing ---
+
+    def _writer(self, table: str, rows: DataFrame) -> Any:
+        schema = self.schemas[table]
+        missing = [c for c in schema.names if c not in rows.columns]
+        if missing:
+            raise ValueError(f"rows for {table} lack {missing}")
+        extra = [c for c in rows.columns if c not in schema.names]
+        writer = rows.select(*schema.names, *extra).write.format("delta").option("mergeSchema", "true")
+        return writer.partitionBy(*schema.partition_by) if schema.partition_by else writer
+
+    def _save(self, table: str, writer: Any) -> None:
+        if self.place.path is not None:
+            writer.save(self.absolute_location(table))
+        else:
+            writer.saveAsTable(self.identifier(table))
+
+    def append_once(self, table: str, rows: DataFrame, transaction: str) -> None:
+        """Append in one commit that Delta refuses to repeat: `transaction` is used for this one write only."""
+        writer = self._writer(table, rows).mode("append").option("txnAppId", transaction).option("txnVersion", 1)
+        self._save(table, writer)
+
+    def replace(self, table: str, rows: DataFrame, where: Mapping[str, object | Sequence[object]]) -> None:
+        """Replace the rows that meet the predicate by `rows`, in one commit; an empty predicate replaces all."""
+        writer = self._writer(table, rows).mode("overwrite")
+        if where:
+            writer = writer.option("replaceWhere", predicate(where))
+        self._save(table, writer)
+
+    def merge(self, table: str, rows: DataFrame) -> None:
+        """Insert or update by the table's primary key, in one commit."""
+        from delta.tables import DeltaTable
+
+        schema = self.schemas[table]
+        if self.place.path is not None:
+            target = DeltaTable.forPath(self.spark, self.absolute_location(table))
+        else:
+            target = DeltaTable.forName(self.spark, self.identifier(table))
+        on = " AND ".join(f"old.{quoted(c)} <=> new.{quoted(c)}" for c in schema.primary_key)
+        merge = target.alias("old").merge(rows.select(*schema.names).alias("new"), on)
+        merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+
+    def rows(self, table: str, records: Sequence[Mapping[str, object]]) -> DataFrame:
+        """A small DataFrame with the table's own types from plain records."""
+        schema = self.schemas[table]
+        ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in schema.columns)
+        return self.spark.createDataFrame([tuple(r.get(n) for n in schema.names) for r in records], ddl)
+
+    # --- identity ---
+
+    def info(self) -> LakeInfo | None:
+        """The lake's identity; None for a lake that is not there yet. Raises InputError for another schema version."""
+        if not self.exists("lake"):
+            return None
+        row = self.read("lake").first()
+        if row is None:
+            return None
+        if row["schema_version"] != SCHEMA_VERSION:
+            raise InputError(
+                f"the lake has schema version {row['schema_version']}, this almanac writes {SCHEMA_VERSION}; "
+                "use the version of almanac that made it, or ingest into a new lake"
+            )
+        return LakeInfo(row["dataset_group"], row["frequency"], tuple(row["dimensions"]), row["buckets"])
+
+    def check_identity(self, config: Config) -> LakeInfo | None:
+        """The lake's identity if it belongs to the config's dataset group (None: not made yet); else InputError."""
+        info = self.info()
+        if info is None:
+            return None
+        wrong = []
+        if info.dataset_group != config.dataset_group:
+            wrong.append(f"dataset_group is {config.dataset_group!r}, the lake's is {info.dataset_group!r}")
+        grid = config.grid
+        if config.frequency != info.frequency and not _same_grid(grid, info.frequency):
+            wrong.append(f"frequency is {config.frequency!r}, the lake's is {info.frequency!r}")
+        if info.dimensions != config.dimensions:
+            wrong.append(f"dimensions are {list(config.dimensions)}, the lake's are {list(info.dimensions)}")
+        if wrong:
+            raise InputError(
+                f"the lake holds another dataset group: {'; '.join(wrong)}. One lake holds one group: "
+                "give another lake.path (or schema), or the group's own config"
+            )
+        return info
+
+    def identify(self, config: Config, frequency: str) -> LakeInfo:
+        """Write the identity of a new lake; that of an existing one stays."""
+        info = self.check_identity(config)
+        if info is not None:
+            return info
+        self.ensure("lake")
+        info = LakeInfo(config.dataset_group, frequency, config.dimensions, config.lake.buckets)
+        record = {
+            "dataset_group": info.dataset_group,
+            "frequency": info.frequency,
+            "dimensions": list(info.dimensions),
+            "buckets": info.buckets,
+            "schema_version": SCHEMA_VERSION,
+            "created_at": datetime.now(timezone.utc),
+        }
+        self.replace("lake", self.rows("lake", [record]), {})
+        return info
+
+    def bucket(self, buckets: int) -> Column:
+        """The storage bucket of a row, from its key columns."""
+        from pyspark.sql import functions as F
+
+        return F.pmod(F.xxhash64(*self.layout.key), F.lit(buckets)).cast("int")
+
+
+def _same_grid(grid: Any, stored: str) -> bool:
+    from forecasting.frequency import Frequency
+
+    known = Frequency.parse(stored)
+    return bool(grid == known or (not grid.anchored and replace(known, origin=grid.origin, anchored=False) == grid))
+
+
+def as_json(value: object) -> str:
+    """Compact JSON with stable order, as kept in text columns."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

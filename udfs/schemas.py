@@ -1,0 +1,374 @@
+"""All table schemas of the lake, with their primary keys. Needs no Spark: the GPU job shares them.
+
+Types are Spark's DDL spellings, in lower case. What depends on the user's data (key, related series, metadata,
+quantiles) comes from the `Layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+SCHEMA_VERSION = 1
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: Spark type, whether it may be NULL, and what it means."""
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A table: columns, the key that makes a row unique, partitions and CHECK constraints (name -> SQL)."""
+
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError if there is none."""
+        return next(c for c in self.columns if c.name == name) if name in self.names else _missing(self.name, name)
+
+
+def _missing(table: str, name: str) -> Column:
+    raise KeyError(f"table {table} has no column {name}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What of the schemas depends on the data: forecast dimensions, related series, metadata columns, quantiles."""
+
+    dimensions: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """item_id and the forecast dimensions."""
+        return ("item_id", *self.dimensions)
+
+
+def quantile_column(level: float) -> str:
+    """The column of a quantile: p10 for 0.1, p2_5 for 0.025."""
+    percent = f"{round(level * 100, 8):.8f}".rstrip("0").rstrip(".")
+    return "p" + percent.replace(".", "_")
+
+
+def quantile_level(column: str) -> float:
+    """The level of a quantile column: 0.025 for p2_5."""
+    return round(float(column[1:].replace("_", ".")) / 100, 10)
+
+
+def _c(name: str, kind: str, comment: str) -> Column:
+    return Column(name, kind, comment)
+
+
+def _required(name: str, kind: str, comment: str) -> Column:
+    return Column(name, kind, comment, nullable=False)
+
+
+def _key(layout: Layout, *, required: bool = True) -> tuple[Column, ...]:
+    make = _required if required else _c
+    return tuple(
+        make(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key
+    )
+
+
+_BUCKET = _required("bucket", "int", "storage bucket: pmod(xxhash64(key), buckets of the lake)")
+_SOURCE = _required("source", "string", "file or table the row came from")
+_RUN = _required("run_id", "string", "run that made the row")
+
+
+def _lake() -> TableSchema:
+    return TableSchema(
+        "lake",
+        (
+            _required("dataset_group", "string", "name of the data in this lake"),
+            _required("frequency", "string", "time grid, in the spelling of forecasting.frequency"),
+            _required("dimensions", "array<string>", "forecast dimensions, in key order"),
+            _required("buckets", "int", "storage buckets"),
+            _required("schema_version", "int", "version of these schemas"),
+            _required("created_at", "timestamp", "when the lake was made"),
+        ),
+        primary_key=("dataset_group",),
+    )
+
+
+def _sources() -> TableSchema:
+    return TableSchema(
+        "sources",
+        (
+            _required("role", "string", "target, related:<position> or items:<position>"),
+            _SOURCE,
+            _required("sequence", "int", "order of first arrival; decides first and last between sources"),
+            _required("fingerprint", "string", "changes when the content does"),
+            _required("mapping", "string", "digest of the part of the config that decided how it was read"),
+            _required("n_rows", "bigint", "rows read"),
+            _required("n_rejected", "bigint", "rows refused"),
+            _required("ingested_at", "timestamp", "when"),
+        ),
+        primary_key=("role", "source"),
+    )
+
+
+def _target(layout: Layout) -> TableSchema:
+    return TableSchema(
+        "target",
+        (
+            *_key(layout),
+            _required("timestamp", "timestamp_ntz", "label of the period"),
+            _c("target", "double", "the source's part of the period's value, aggregated; NULL is missing"),
+            _required("n_rows", "bigint", "rows with a value behind it: the weight of a mean"),
+            _SOURCE,
+            _BUCKET,
+        ),
+        primary_key=(*layout.key, "timestamp", "source"),
+        partition_by=("bucket",),
+        checks={"target_finite": "target IS NULL OR (target > double('-inf') AND target < double('inf'))"},
+    )
+
+
+def _related(layout: Layout) -> TableSchema:
+    series = tuple(_c(n, "struct<value: double, n: bigint>", "value and the rows behind it") for n in layout.related)
+    return TableSchema(
+        "related",
+        (
+            *_key(layout, required=False),
+            _required("timestamp", "timestamp_ntz", "label of the period"),
+            *series,
+            _required("role", "string", "related:<position> in the config"),
+            _SOURCE,
+        ),
+        primary_key=("role", *layout.key, "timestamp", "source"),
+        partition_by=("role",),
+    )
+
+
+def _items(layout: Layout) -> TableSchema:
+    attributes = tuple(_c(n, "string", "metadata") for n in layout.attributes)
+    return TableSchema(
+        "items",
+        (
+            *_key(layout, required=False),
+            *attributes,
+            _required("role", "string", "items:<position> in the config"),
+            _SOURCE,
+        ),
+        primary_key=("role", *layout.key, "source"),
+        partition_by=("role",),
+    )
+
+
+def _rejects() -> TableSchema:
+    return TableSchema(
+        "rejects",
+        (
+            _required("role", "string", "target, related:<position> or items:<position>"),
+            _SOURCE,
+            _required("reason", "string", "reason code"),
+            _required("row", "string", "the row as read, as JSON"),
+            _required("rejected_at", "timestamp", "when"),
+        ),
+        primary_key=(),
+    )
+
+
+def _series(layout: Layout) -> TableSchema:
+    related = ", ".join(f"{name}: array<double>" for name in layout.related)
+    metadata = ", ".join(f"{name}: string" for name in layout.attributes)
+    extra = []
+    if related:
+        extra.append(_c("related", f"struct<{related}>", "from the series' start through the last known value"))
+    if metadata:
+        extra.append(_c("metadata", f"struct<{metadata}>", "item metadata"))
+    return TableSchema(
+        "series",
+        (
+            *_key(layout),
+            _required("segment", "int", "piece of the history, joined on read in this order"),
+            _required("start", "timestamp_ntz", "label of the first period of the piece"),
+            _required("n", "int", "periods of the piece"),
+            _required("target", "array<double>", "one value a period, NaN is missing; empty without history"),
+            *extra,
+            _required("lifecycle", "string", "new, active or ended"),
+            _required("profile", PROFILE_TYPE, "facts about the whole series"),
+            _BUCKET,
+        ),
+        primary_key=(*layout.key, "segment"),
+        partition_by=("bucket",),
+        checks={"length": "n = size(target)"},
+    )
+
+
+PROFILE_TYPE = "struct<n_obs: int, n_missing: int, n_zero: int, mean: double, last_observed: timestamp_ntz>"
+
+
+def _results(layout: Layout) -> TableSchema:
+    return TableSchema(
+        "results",
+        (
+            _RUN,
+            _required("stage", "string", "backtest or forecast"),
+            _required("unit", "int", "work unit of the run's plan"),
+            *_key(layout),
+            _required("model", "string", "model family"),
+            _required("window", "int", "backtest window, 1 is the latest; 0 is the forecast"),
+            _required("forecast_start", "timestamp_ntz", "label of the first step"),
+            _c("mean", "array<double>", "a value a step"),
+            _c("quantiles", "array<double>", "step by step, all levels of the run in order"),
+            _c("actuals", "array<double>", "in backtests: a value a step, NaN is missing or not scored"),
+            _c("mase_scale", "double", "seasonal naive error of the visible history"),
+            _required("status", "string", "ok, fallback, skipped, timeout or failed"),
+            _required("reason", "string", "short code, empty for none"),
+            _required("seconds", "double", "the row's share of the task's time"),
+            _required("n_obs", "bigint", "observations seen"),
+            _required("n_filled", "bigint", "filled points seen"),
+            _required("n_clipped", "bigint", "values that a bound changed"),
+            _required("evaluations", "bigint", "likelihood passes spent"),
+            _c("parameters", "array<double>", "fitted parameters, in the model's order"),
+            _c("states", "array<double>", "states at the end, in forecasts"),
+            _BUCKET,
+        ),
+        primary_key=("run_id", "stage", *layout.key, "model", "window"),
+        partition_by=("run_id", "bucket"),
+        checks={"known_status": "status IN ('ok', 'fallback', 'skipped', 'timeout', 'failed')"},
+    )
+
+
+def _selection(layout: Layout) -> TableSchema:
+    return TableSchema(
+        "selection",
+        (
+            _RUN,
+            *_key(layout),
+            _required("model", "string", "the chosen model"),
+            _required("metric", "string", "what the choice went by"),
+            _c("score", "double", "its summed loss over the windows"),
+            _c("runner_up", "string", "the next best"),
+            _c("margin", "double", "by how much the runner-up is worse, relative"),
+            _required("reason", "string", "why this one"),
+            _BUCKET,
+        ),
+        primary_key=("run_id", *layout.key),
+        partition_by=("run_id",),
+    )
+
+
+def _forecasts(layout: Layout) -> TableSchema:
+    quantiles = tuple(_c(quantile_column(q), "double", f"quantile {q:g}") for q in layout.quantiles)
+    return TableSchema(
+        "forecasts",
+        (
+            _RUN,
+            _required("scenario", "string", f"{BASELINE}, or the name of a what-if"),
+            *_key(layout),
+            _required("step", "int", "1 is the first period after the end"),
+            _required("timestamp", "timestamp_ntz", "label of the period"),
+            _required("model", "string", "model family"),
+            _c("mean", "double", "expected value"),
+            *quantiles,
+            _BUCKET,
+        ),
+        primary_key=("run_id", "scenario", *layout.key, "step"),
+        partition_by=("run_id", "bucket"),
+    )
+
+
+def _metrics(layout: Layout) -> TableSchema:
+    sums = (
+        ("n_series", "bigint", "rows (series and windows) behind the sums"),
+        ("n_points", "bigint", "points scored"),
+        ("n_missing", "bigint", "points without an actual to score"),
+        ("n_fallback", "bigint", "rows in which another model stood in"),
+    )
+    return TableSchema(
+        "metrics",
+        (
+            _RUN,
+            _required("model", "string", "model family; `selected` is the chosen one of each series"),
+            _required("window", "int", "backtest window; -1 all of them; 0 the forecast against arrived actuals"),
+            _required("scope", "string", "item, segment or total"),
+            *_key(layout, required=False),
+            _c("attribute", "string", "metadata column of a segment"),
+            _c("value", "string", "its value"),
+            *(_c(name, kind, comment) for name, kind, comment in sums),
+            _c("seconds", "double", "core-seconds of the rows"),
+            _c("sums", "map<string, double>", "numerators and denominators: add them to score any group"),
+            _c("mean_wQL", "double", "mean weighted quantile loss over the run's levels"),
+            _c("wQL", "map<string, double>", "weighted quantile loss by quantile column"),
+            _c("WAPE", "double", "of the median"),
+            _c("RMSE", "double", "of the mean"),
+            _c("MAPE", "double", "of the median, over non-zero actuals"),
+            _c("MASE", "double", "of the median"),
+            _c("sMAPE", "double", "of the median, 0 to 200"),
+            _c("bias", "double", "of the mean, over the sum of absolute actuals"),
+            _c("coverage", "map<string, double>", "share of actuals at or below each quantile"),
+        ),
+        primary_key=("run_id", "model", "window", "scope", *layout.key, "attribute", "value"),
+        partition_by=("run_id",),
+    )
+
+
+def _runs() -> TableSchema:
+    return TableSchema(
+        "runs",
+        (
+            _RUN,
+            _required("state", "string", "running, finished or failed"),
+            _required("published", "boolean", "whether forecasts_latest shows it; one at most"),
+            _required("config", "string", "the whole resolved config, JSON"),
+            _required("config_hash", "string", "digest of what changes a result"),
+            _required("code_version", "string", "version of almanac"),
+            _required("seed", "bigint", "run seed"),
+            _required("horizon", "int", "steps"),
+            _required("quantiles", "array<double>", "levels, in the order of the results"),
+            _required("plan", "string", "the cut into work units per stage, JSON"),
+            _required("input_versions", "map<string, bigint>", "Delta versions read"),
+            _required("started_at", "timestamp", "when"),
+            _c("finished_at", "timestamp", "when"),
+            _c("counts", "map<string, bigint>", "series, rows by status, rejects"),
+            _c("core_seconds", "double", "time of the model tasks"),
+            _c("cost_per_1000_forecasts", "double", "US dollars, from core_seconds and the config's price"),
+        ),
+        primary_key=("run_id",),
+        checks={"known_state": "state IN ('running', 'finished', 'failed')"},
+    )
+
+
+def table_schemas(layout: Layout) -> dict[str, TableSchema]:
+    """Every table of the lake, by name."""
+    tables = (
+        _lake(),
+        _sources(),
+        _target(layout),
+        _related(layout),
+        _items(layout),
+        _rejects(),
+        _series(layout),
+        _results(layout),
+        _selection(layout),
+        _forecasts(layout),
+        _metrics(layout),
+        _runs(),
+    )
+    return {table.name: table for table in tables}
+
+
+def struct_fields(kind: str) -> Sequence[str]:
+    """The field names of a struct type of these schemas."""
+    return [part.split(":")[0].strip() for part in kind.removeprefix("struct<").removesuffix(">").split(", ")]
