@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from udfs.errors import InputError
@@ -36,11 +37,11 @@ _LOCAL = {
 }
 
 
-def open_session(config: Config | None = None) -> SparkSession:
+def open_session(config: Config | None = None, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The active session, else a new one with what Almanac needs.
 
     A new one is local with all cores unless spark-submit or `spark.master` says otherwise; two failures of a task are
-    retried, so that a killed Python worker does not end a job. Raises InputError when no Java is found.
+    retried, so that a killed Python worker does not end a job. `settings` go over everything else. Raises InputError when no Java is found.
     """
     try:
         from pyspark.sql import SparkSession
@@ -51,7 +52,7 @@ def open_session(config: Config | None = None) -> SparkSession:
         return active
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("almanac")
-    for key, value in _settings(config).items():
+    for key, value in (_settings(config) | dict(settings or {})).items():
         builder = builder.config(key, value)
     try:
         spark = builder.getOrCreate()

@@ -1,0 +1,59 @@
+"""One Spark session for the whole run, and a lake of its own for every test that wants one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A local session with two task slots and a warehouse of its own."""
+    from udfs.session import open_session
+
+    folder = tmp_path_factory.mktemp("spark")
+    session = open_session(
+        settings={
+            "spark.master": "local[2,4]",
+            "spark.sql.warehouse.dir": str(folder / "warehouse"),
+            "spark.sql.shuffle.partitions": "2",
+            "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:almanac;create=true",
+        }
+    )
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of benchmark sets beside the checkout; the test is skipped where there is none."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the benchmark sets are not beside this checkout")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def make_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """A small valid config as a mapping, with a lake in the test's folder; keywords replace whole sections."""
+
+    def make(**sections: Any) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "dataset_group": "test_group",
+            "frequency": "D",
+            "horizon": 7,
+            "data": {"target": {"path": str(tmp_path / "target.csv")}},
+            "models": {"naive": {}, "seasonal_naive": {}},
+            "backtest": {"windows": 2},
+            "lake": {"path": str(tmp_path / "lake"), "buckets": 4},
+        }
+        return config | sections
+
+    return make
