@@ -63,6 +63,8 @@ class SeriesBatch:
         object.__setattr__(self, "values", read_only(np.ascontiguousarray(self.values, dtype=np.float64)))
         object.__setattr__(self, "offsets", read_only(np.ascontiguousarray(self.offsets, dtype=np.int64)))
         object.__setattr__(self, "start", read_only(np.ascontiguousarray(self.start, dtype=np.int64)))
+        if self.filled is not None:
+            object.__setattr__(self, "filled", read_only(np.ascontiguousarray(self.filled, dtype=np.uint8)))
 
     @classmethod
     def from_arrays(

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, read_only
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import ObjectArray, RawForecast, Rows
 
@@ -70,7 +70,7 @@ def _facts(
 
 def history_facts(rows: Rows) -> HistoryFacts:
     """One pass over what each row may see."""
-    filled = rows.batch.filled if rows.batch.filled is not None else np.empty(0, dtype=np.uint8)
+    filled = rows.batch.filled if rows.batch.filled is not None else read_only(np.empty(0, dtype=np.uint8))
     return HistoryFacts(*_facts(rows.batch.values, filled, rows.begin, rows.end))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.batch import FloatArray, SeriesBatch, read_only
 from forecasting.frequency import Int64Array
 from forecasting.seeds import UInt64Array, row_seeds
 
@@ -59,6 +59,10 @@ class Rows:
     season_length: int
     seeds: UInt64Array
     max_evaluations: int = 20_000
+
+    def __post_init__(self) -> None:
+        for name in ("series", "begin", "end"):  # one array type for the kernels, so that each compiles once
+            object.__setattr__(self, name, read_only(np.ascontiguousarray(getattr(self, name), dtype=np.int64)))
 
     def __len__(self) -> int:
         return len(self.series)
