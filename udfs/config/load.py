@@ -153,7 +153,7 @@ def _known_keys(path: list[Any]) -> list[str]:
     """The keys of the section at `path`, found by walking the schema."""
     kind: Any = Config
     for part in path:
-        model = _model_in(kind)
+        model = section_in(kind)
         if model is None:
             return []
         if isinstance(part, int):
@@ -161,7 +161,7 @@ def _known_keys(path: list[Any]) -> list[str]:
         fields = _by_alias(model)
         if str(part) in fields:
             kind = fields[str(part)].annotation
-    model = _model_in(kind)
+    model = section_in(kind)
     return sorted(_by_alias(model)) if model else []
 
 
@@ -169,11 +169,11 @@ def _by_alias(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
-def _model_in(kind: Any) -> type[BaseModel] | None:
+def section_in(kind: Any) -> type[BaseModel] | None:
     """The section inside an annotation such as tuple[Section, ...] or dict[str, Section]."""
     if isinstance(kind, type) and issubclass(kind, BaseModel) and not isinstance(kind, types.GenericAlias):
         return kind
     for argument in typing.get_args(kind):
-        if (found := _model_in(argument)) is not None:
+        if (found := section_in(argument)) is not None:
             return found
     return None

@@ -2,148 +2,58 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from forecasting.frequency import Frequency
 from forecasting.models.registry import get_model
+from udfs.config.sources import NAME, Data, Section, defaulted
 
-Aggregation = Literal["sum", "mean", "min", "max", "first", "last", "none"]
 FillMethod = str | float
 FILL_METHODS = ("zero", "nan", "mean", "median", "min", "max")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = frozenset(
     "item_id timestamp target bucket segment start n source n_rows related metadata lifecycle profile run_id stage "
     "unit model window cutoff mean step scenario scope".split()
 )
 
 
-class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
 def _identifier(name: str, what: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"{what} {name!r} must be letters, digits and underscores, not starting with a digit")
     return name
-
-
-class Source(Section):
-    """Where rows come from: exactly one of `path`, `table`, `sql`; or a DataFrame given to the Python function."""
-
-    path: str | tuple[str, ...] | None = None
-    """A file, folder or glob (local, s3a://, abfss://, gs://, dbfs:/), or several."""
-    table: str | None = None
-    """A table or view that Spark knows: `catalog.schema.table`, `schema.table` or `view`."""
-    sql: str | None = None
-    """A SELECT."""
-    format: Literal["csv", "json", "parquet", "delta"] | None = None
-    """Of `path`; None takes it from the suffix."""
-    options: dict[str, str | int | bool] = {}
-    """Reader options of Spark, such as {sep: ";", header: true, encoding: CP949}. CSV has a header unless told."""
-    columns: dict[str, str] = {}
-    """Our column name -> the source's, where they differ."""
-    timestamp_format: str | None = None
-    """Spark's datetime pattern of text timestamps; None takes ISO forms."""
-
-    @model_validator(mode="after")
-    def _one_location(self, info: ValidationInfo) -> Source:
-        given = [name for name in ("path", "table", "sql") if getattr(self, name)]
-        frames = bool(info.context and info.context.get("frames"))
-        if len(given) > 1 or (not given and not frames):
-            raise ValueError(f"give exactly one of path, table, sql (got {', '.join(given) or 'none'})")
-        return self
-
-
-class TargetSource(Source):
-    """The target time series."""
-
-    aggregation: Aggregation = "sum"
-    """How rows of one series and period become one value; `none` refuses duplicates."""
-
-
-class RelatedColumn(Section):
-    """One related series."""
-
-    column: str | None = None
-    """The source's column; None: the same name."""
-    aggregation: Aggregation = "mean"
-    known_in_future: bool = False
-    """Whether its values are known over the horizon when a forecast is made."""
-
-
-class RelatedSource(Source):
-    """Related time series, keyed by the whole key or a part of it."""
-
-    key: tuple[str, ...] | None = None
-    """The key columns it has, such as [store_id]; None: item_id and all dimensions."""
-    series: Annotated[dict[str, RelatedColumn], BeforeValidator(lambda v: _defaulted(v))]
-    """The related series by our name."""
-
-
-def _defaulted(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: {} if v is None else v for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return {k: {} for k in value}
-    return value
-
-
-class ItemsSource(Source):
-    """Item metadata, keyed by the whole key or a part of it."""
-
-    key: tuple[str, ...] = ("item_id",)
-    attributes: Annotated[
-        dict[str, str], BeforeValidator(lambda v: {k: k for k in v} if isinstance(v, list | tuple) else v)
-    ]
-    """Metadata columns: ours -> the source's, or a list of names."""
-
-
-class Data(Section):
-    """The three kinds of data of a dataset group."""
-
-    target: TargetSource
-    related: tuple[RelatedSource, ...] = ()
-    items: tuple[ItemsSource, ...] = ()
-
-    @property
-    def related_columns(self) -> dict[str, RelatedColumn]:
-        """All related series by name."""
-        return {name: column for source in self.related for name, column in source.series.items()}
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """All metadata columns."""
-        return tuple(name for source in self.items for name in source.attributes)
 
 
 class TargetFill(Section):
     """Filling of the target. `nan`: missing stays missing."""
 
     front: FillMethod = "nan"
+    """Before the first observation, from the earliest start of any series."""
     middle: FillMethod = "nan"
+    """Between the first and the last observation."""
     back: FillMethod = "nan"
+    """After the last observation, to the common end (forecast_start: global)."""
 
 
 class RelatedFill(Section):
     """Filling of one related series."""
 
     middle: FillMethod = "nan"
+    """Between the first and the last value."""
     back: FillMethod = "nan"
+    """After the last value, to the common end."""
     future: FillMethod = "nan"
+    """Over the horizon, where the value is not known."""
 
 
 class Fill(Section):
     """Fill keys: zero, nan, mean, median, min, max, or a number."""
 
     target: TargetFill = TargetFill()
-    related: dict[str, RelatedFill] = {}
+    related: dict[str, RelatedFill] = Field(default_factory=dict)
+    """By the name of the related series."""
 
     @model_validator(mode="after")
     def _known_methods(self) -> Fill:
@@ -160,8 +70,11 @@ class BoundsConfig(Section):
     """Limits on every forecast value; whole units rounds the quantiles (a mean of whole units need not be whole)."""
 
     lower: float | None = None
+    """Smallest value a forecast may have, such as 0 for demand."""
     upper: float | None = None
+    """Largest value a forecast may have."""
     whole_units: bool = False
+    """Round the quantiles to whole numbers."""
 
     @model_validator(mode="after")
     def _ordered(self) -> BoundsConfig:
@@ -170,13 +83,14 @@ class BoundsConfig(Section):
         return self
 
 
-Models = Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda v: _defaulted(v))]
+Models = Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda v: defaulted(v))]
 
 
 class Segment(Section):
     """Other models or hyperparameters for some series; the first segment that matches a series counts."""
 
     name: str
+    """A name for messages."""
     where: dict[str, tuple[str, ...] | str]
     """Key or metadata column -> the value or values it must have."""
     models: Models
@@ -192,21 +106,23 @@ class Backtest(Section):
     """Backtest windows: window k is cut k offsets before the end of the history and scored over one horizon."""
 
     windows: int = Field(default=1, ge=0, le=100)
+    """How many; 0 for one model that need not be chosen."""
     offset: int | None = Field(default=None, ge=1)
-    """Periods between cutoffs; None: the horizon."""
+    """Periods between cutoffs; null: the horizon."""
 
 
 class Selection(Section):
     """How a series' model is chosen from its backtest scores."""
 
     metric: Literal["mean_wQL", "WAPE", "RMSE", "MASE", "MAPE"] = "mean_wQL"
+    """Summed over the windows of a series; mean_wQL by the summed quantile loss, which zero actuals leave defined."""
 
 
 class Evaluation(Section):
     """How forecasts are scored."""
 
     mase_season_length: int | None = Field(default=None, ge=1)
-    """Season of MASE's naive error; None: the season of the frequency."""
+    """Season of MASE's naive error; null: the season of the frequency."""
     score_filled: bool = False
     """Whether points that a fill rule made count as actuals (true where no row is known to mean zero)."""
 
@@ -215,8 +131,11 @@ class LakeConfig(Section):
     """Where the Delta tables live: a path, or `catalog` (optional) and `schema`."""
 
     path: str | None = None
+    """A folder of Delta tables, local or on an object store."""
     catalog: str | None = None
+    """With `schema`: the catalog, where it is not the session's own."""
     schema_: str | None = Field(default=None, alias="schema")
+    """A schema (database) of a catalog, instead of a path."""
     buckets: int = Field(default=16, ge=1, le=4096)
     """Storage buckets of a new lake; kept by an existing one."""
 
@@ -235,16 +154,17 @@ class SparkConfig(Section):
 
     packages: tuple[str, ...] = ()
     """Maven coordinates, such as the connector of an object store."""
-    conf: dict[str, str | int | bool] = {}
+    conf: dict[str, str | int | bool] = Field(default_factory=dict)
+    """Any Spark setting."""
     master: str | None = None
-    """None: spark-submit's, else local with all cores."""
+    """Null: spark-submit's, else local with all cores."""
 
 
 class Ingest(Section):
     """How sources become tables."""
 
     mode: Literal["incremental", "full"] = "incremental"
-    """incremental: sources named now are added or replace their own part. full: they are all there is."""
+    """Incremental: sources named now are added or replace their own part. full: they are all there is."""
     max_rejected_share: float = Field(default=0.1, ge=0, le=1)
     """More refused rows than this share is an error and leaves the lake as it was."""
 
@@ -264,7 +184,7 @@ class Cost(Section):
     """Prices for the estimate and the report."""
 
     core_hour: float = Field(default=0.05, ge=0)
-    """US dollars per core-hour."""
+    """US dollars for an hour of one core."""
 
 
 def _quantiles(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -283,7 +203,7 @@ class Config(Section):
     frequency: str
     """D, W, W-THU, MS, ME, QS, YS, h, 15min, … or an ISO 8601 period."""
     time_zone: str | None = None
-    """Zone of the timestamps; hourly and finer data are then put on the grid in UTC. None: times are naive."""
+    """Zone of the timestamps; hourly and finer data are then put on the grid in UTC. null: times are naive."""
     dimensions: tuple[str, ...] = Field(default=(), max_length=10)
     """Forecast dimensions: with item_id they make the key of a series. Others are aggregated away."""
     data: Data
@@ -291,7 +211,9 @@ class Config(Section):
     forecast_start: Literal["global", "per_series"] = "global"
     """global: every series is forecast from the common end. per_series: each from its own last point."""
     horizon: int = Field(ge=1)
+    """Periods to forecast."""
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    """Levels to forecast, any number between 0 and 1: columns p10, p50, p90 (p2_5 for 0.025)."""
     mean: bool = True
     """Whether `forecasts` and exports carry the mean."""
     bounds: BoundsConfig = BoundsConfig()
@@ -307,6 +229,7 @@ class Config(Section):
     limits: Limits = Limits()
     cost: Cost = Cost()
     seed: int = 0
+    """With a series' key and the model's name it seeds whatever is random."""
 
     _check_quantiles = field_validator("quantiles")(_quantiles)
 
@@ -388,7 +311,7 @@ def _name_problems(config: Config) -> list[str]:
     attributes = list(config.data.attributes)
     names = [*config.dimensions, *related, *attributes]
     for name in names:
-        if not _NAME.fullmatch(name) or name.lower() in RESERVED:
+        if not NAME.fullmatch(name) or name.lower() in RESERVED:
             problems.append(f"{name!r} cannot name a column: use letters, digits, underscores, and not a name of ours")
     problems += [f"{name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
     for what, source in (("related", config.data.related), ("items", config.data.items)):
