@@ -36,8 +36,8 @@ def _pyspark_folder() -> Path:
 def delta_coordinates() -> str:
     """The Maven coordinates (``group:artifact:version``) that fit the installed delta-spark and pyspark.
 
-    The artifact's name holds the Spark version in newer releases of Delta and does not in older ones; delta-spark knows
-    its own rule. It raises when delta-spark is not installed.
+    The artifact's name holds the Spark version in newer releases of Delta and not in older ones; delta-spark knows its
+    own rule. Raises ImportError when delta-spark is not installed.
     """
     from delta import configure_spark_with_delta_pip
     from pyspark.sql import SparkSession
@@ -47,7 +47,7 @@ def delta_coordinates() -> str:
 
 
 def delta_jars_present() -> bool:
-    """Whether the Spark that a local session would start (SPARK_HOME, else pyspark's own) has Delta in its jars folder."""
+    """Whether the Spark that a local session would start (SPARK_HOME, else pyspark's own) has Delta among its jars."""
     home = Path(os.environ.get("SPARK_HOME") or _pyspark_folder())
     return any((home / "jars").glob("*delta-spark_*.jar"))
 
@@ -122,8 +122,8 @@ def _cause(log: str) -> str:
 
 def _advice(coordinates: str, cause: str) -> str:
     return (
-        f"Delta's jars ({coordinates}) could not be resolved from Maven Central: {cause}. They need Java 17 or newer and, "
-        "this one time, the network; behind a mirror, name it in the variable DEFAULT_ARTIFACT_REPOSITORY."
+        f"Delta's jars ({coordinates}) could not be resolved from Maven Central: {cause}. They need Java 17 or "
+        "newer and, this one time, the network; behind a mirror, name it in the variable DEFAULT_ARTIFACT_REPOSITORY."
     )
 
 
