@@ -9,9 +9,7 @@ with the kernel's weights w and positions n + j of the steps after the n points 
     p_h(i) = A[h, s(i)] e(i) + U[h]                                                                         (2)
 
 where s(i) is the phase of point i and e(i) its recency weight: (1) then concerns the few numbers A and U only, and the
-history is sorted once for all steps. The weighted quantile at level q is the inverse of the step distribution
-function, the smallest observation v with Σ_{y(i) <= v} p(i) >= q, where a sum within 1e-12 of q counts as reaching it
-(so that ten equal weights reach 0.3 with the third, whatever the rounding).
+history is sorted once for all steps. Quantiles are those of `weighted.py`, the inverse of the step distribution.
 """
 
 from __future__ import annotations
@@ -23,9 +21,8 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
+from forecasting.models.weighted import read_off, sort_pairs, summarise
 
-TIE = 1e-12
-_RUN = 12
 _UNDERFLOW = -746.0  # exp() of anything smaller is 0
 _NEVER = -(1 << 40)
 
@@ -102,8 +99,8 @@ def forecast_by_phase(
         for slot in range(n_slots):
             a, b, h = place[slot] - size[slot], place[slot], first_of_slot[slot]
             if size[slot] > 0:
-                _sort_pairs(y[a:b], w[a:b], spare_y, spare_w)
-                _summarise(y[a:b], w[a:b], levels, mean[r, h : h + 1], quantiles[r, h])
+                sort_pairs(y[a:b], w[a:b], spare_y, spare_w)
+                summarise(y[a:b], w[a:b], levels, mean[r, h : h + 1], quantiles[r, h])
         unmet = -1  # the first step whose phase was never observed
         for slot in range(n_slots):
             h = first_of_slot[slot]
@@ -113,8 +110,8 @@ def forecast_by_phase(
                 unmet = h
                 k = _gather(values, low, end[r], y, w)
                 if k > 0:
-                    _sort_pairs(y[:k], w[:k], spare_y, spare_w)
-                    _summarise(y[:k], w[:k], levels, mean[r, h : h + 1], quantiles[r, h])
+                    sort_pairs(y[:k], w[:k], spare_y, spare_w)
+                    summarise(y[:k], w[:k], levels, mean[r, h : h + 1], quantiles[r, h])
                 else:
                     mean[r, h] = np.nan
                     quantiles[r, h, :] = np.nan
@@ -273,7 +270,7 @@ def forecast_scaled(
             mean[r, :] = np.nan
             quantiles[r, :, :] = np.nan
             continue
-        _sort_pairs(y[:k], w[:k], spare_y, spare_w)
+        sort_pairs(y[:k], w[:k], spare_y, spare_w)
         for i in range(k):
             lag = int(w[i])
             phase_of_point[i] = phase_of_lag[lag]
@@ -287,7 +284,7 @@ def forecast_scaled(
                 running += p
                 w[i] = running
             mean[r, h] = min(max(centre / running, y[0]), y[k - 1])
-            _read_off(y[:k], w[:k], levels, quantiles[r, h])
+            read_off(y[:k], w[:k], levels, quantiles[r, h])
             newest[phase_of_step[h]] = -h
 
 
@@ -352,70 +349,4 @@ def _log_weight(
 ) -> float:
     if uniform:
         return 0.0 if s == here else -np.inf
-    return -(rate * distance + alpha * abs(feature[s] - feature[here]))
-
-
-@numba.njit(cache=True)
-def _summarise(y: FloatArray, w: FloatArray, levels: FloatArray, mean: FloatArray, quantiles: FloatArray) -> None:
-    """Mean [1] and weighted quantiles [Q] of ascending y with weights w, which become their running sums."""
-    total = 0.0
-    for i in range(len(y)):
-        total += w[i]
-    scale, centre, running = 1.0 / total, 0.0, 0.0
-    for i in range(len(y)):
-        centre += (w[i] * scale) * y[i]
-        running += w[i]
-        w[i] = running
-    mean[0] = min(max(centre, y[0]), y[-1])
-    _read_off(y, w, levels, quantiles)
-
-
-@numba.njit(cache=True)
-def _read_off(y: FloatArray, running: FloatArray, levels: FloatArray, quantiles: FloatArray) -> None:
-    """Weighted quantiles of ascending y from the running sums of the weights."""
-    for q in range(len(levels)):
-        target = (levels[q] - TIE) * running[-1]
-        below, above = 0, len(y) - 1
-        while below < above:
-            middle = (below + above) // 2
-            if running[middle] >= target:
-                above = middle
-            else:
-                below = middle + 1
-        quantiles[q] = y[below]
-
-
-@numba.njit(cache=True)
-def _sort_pairs(y: FloatArray, w: FloatArray, spare_y: FloatArray, spare_w: FloatArray) -> None:
-    """Sort y ascending in place and carry w along: insertion runs, merged bottom up (stable, O(n log n) always)."""
-    n = len(y)
-    for start in range(0, n, _RUN):
-        for i in range(start + 1, min(start + _RUN, n)):
-            key, carried = y[i], w[i]
-            j = i - 1
-            while j >= start and y[j] > key:
-                y[j + 1], w[j + 1] = y[j], w[j]
-                j -= 1
-            y[j + 1], w[j + 1] = key, carried
-    width = _RUN
-    while width < n:
-        for start in range(0, n - width, 2 * width):
-            middle, stop = start + width, min(start + 2 * width, n)
-            if y[middle - 1] <= y[middle]:
-                continue
-            for i in range(start, middle):
-                spare_y[i], spare_w[i] = y[i], w[i]
-            left, right, out = start, middle, start
-            while left < middle and right < stop:
-                if y[right] < spare_y[left]:
-                    y[out], w[out] = y[right], w[right]
-                    right += 1
-                else:
-                    y[out], w[out] = spare_y[left], spare_w[left]
-                    left += 1
-                out += 1
-            while left < middle:
-                y[out], w[out] = spare_y[left], spare_w[left]
-                left += 1
-                out += 1
-        width *= 2
+    return float(-(rate * distance + alpha * abs(feature[s] - feature[here])))
