@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from forecasting.batch import FloatArray, SeriesBatch, read_only
 from forecasting.frequency import Int64Array
@@ -40,7 +40,7 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    season_length: int | None = None
+    season_length: int | None = Field(default=None, ge=1)
     """Periods in a season; None takes the frequency's."""
 
 

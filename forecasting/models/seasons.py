@@ -17,6 +17,7 @@ from forecasting.batch import FloatArray, read_only
 from forecasting.frequency import DAY_US, HOUR_US, MINUTE_US, WEEK_US, Frequency, Int64Array
 
 _DAYS_OF_MONTH = 31
+_FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday, and Monday is 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def calendar(frequency: Frequency, first: int, last: int) -> Phases:
         unit, size = _unit(frequency.step_us)
         cycle = unit * size
         labels = frequency.labels(np.arange(cycle // math.gcd(cycle, frequency.step_us)))
-        values = (labels // unit) % size
+        values = (labels // unit + (_FIRST_WEEKDAY if unit == DAY_US else 0)) % size
     seen, table = np.unique(values, return_inverse=True)
     return _phases(table, 0, seen / (size - 1) - 0.5)
 
