@@ -79,7 +79,8 @@ class FittedBatch:
         verdict[facts.n_obs + facts.n_filled == 0] = NO_OBSERVATIONS
         bad = np.flatnonzero((verdict != "") | (status == Status.FAILED))
         if len(bad):
-            unexplained = bad[reason[bad] == ""]
+            # A model's own reason says why it failed; a forecast that it did make is refused for the verdict.
+            unexplained = bad[(reason[bad] == "") | (status[bad] != Status.FAILED)]
             reason[unexplained] = verdict[unexplained]
             reason[bad[verdict[bad] == NO_OBSERVATIONS]] = NO_OBSERVATIONS
             status[bad] = Status.FALLBACK if fallback else Status.FAILED

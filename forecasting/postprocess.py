@@ -77,7 +77,7 @@ def history_facts(rows: Rows) -> HistoryFacts:
 def guard(raw: RawForecast, facts: HistoryFacts, factor: float = EXPLOSION_FACTOR) -> ObjectArray:
     """Which rows may not be used as they are: a reason per row, "" for none, [R]."""
     n = len(raw.mean)
-    flat = raw.quantiles.reshape(n, -1)
+    flat = raw.quantiles.reshape(n, raw.quantiles.shape[1] * raw.quantiles.shape[2])
     smallest = np.minimum(raw.mean.min(axis=1, initial=np.inf), flat.min(axis=1, initial=np.inf))
     largest = np.maximum(raw.mean.max(axis=1, initial=-np.inf), flat.max(axis=1, initial=-np.inf))
     reasons = np.full(n, "", dtype=object)
