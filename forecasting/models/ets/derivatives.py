@@ -30,7 +30,10 @@ BLOCK = 8  # rows gathered before the matrix of products is touched
 
 
 class Series(NamedTuple):
-    """What is fitted: values [>= n] on a scale of about 1, n points, n_obs of them observed, season length m."""
+    """What is fitted: values [>= n] on a scale of about 1, n points, n_obs of them observed, season length m.
+
+    The first and the last of the n points are observed.
+    """
 
     y: FloatArray
     n: int
@@ -41,28 +44,20 @@ class Series(NamedTuple):
 class Work(NamedTuple):
     """Buffers that are allocated once and used for every series; W is at least the number of parameters plus 4."""
 
-    products: FloatArray  # [2, W, W] products of the present point and of the trial
-    drift: FloatArray  # [W] mean d log r
-    rows: FloatArray  # [BLOCK, W]
-    level: FloatArray  # [W] derivatives of the level
-    slope: FloatArray  # [W] and of the slope
-    season: FloatArray  # [m, W] and of the seasonal terms
-    ring: FloatArray  # [m] seasonal terms
-    response: FloatArray  # [longest + m] response of the mean to the first seasonal term
-    matrix: FloatArray  # [W, W]
-    step: FloatArray  # [W]
-    trial: FloatArray  # [W]
-    start: FloatArray  # [W]
+    matrices: FloatArray  # [3, W, W] products of two points, and what a step is solved from
+    lanes: FloatArray  # [BLOCK + 8, W] BLOCK rows, then the vectors named below
+    season: FloatArray  # [m, W] derivatives of the seasonal terms
+    history: FloatArray  # [longest + 2 m] seasonal terms, then the response of the mean to the first of them
+
+
+DRIFT, D_LEVEL, D_SLOPE, STEP, TRIAL, START, SMALL, BOX = range(BLOCK, BLOCK + 8)  # rows of Work.lanes
 
 
 @numba.njit(cache=True)
 def workspace(longest: int, m: int) -> Work:
     """Buffers for series of at most `longest` points with seasons of at most m."""
-    w = (m + 13) // 4 * 4
-    return Work(
-        np.zeros((2, w, w)), np.zeros(w), np.zeros((BLOCK, w)), np.zeros(w), np.zeros(w), np.zeros((m, w)), np.zeros(m),
-        np.zeros(longest + m), np.zeros((w, w)), np.zeros(w), np.zeros(w), np.zeros(w),
-    )  # fmt: skip
+    w = max((m + 13) // 4 * 4, 24)
+    return Work(np.zeros((3, w, w)), np.zeros((BLOCK + 8, w)), np.zeros((m, w)), np.zeros(longest + 2 * m))
 
 
 @numba.njit(cache=True)
@@ -229,8 +224,8 @@ def _additive_pass(
     """
     y, n, m = series.y, series.n, series.m
     regular = series.n_obs == n
-    drift, rows, ring, response = work.drift, work.rows, work.ring, work.response
-    dl, db, ds = work.level, work.slope, work.season
+    rows, drift, dl, db, ds = work.lanes, work.lanes[DRIFT], work.lanes[D_LEVEL], work.lanes[D_SLOPE], work.season
+    ring, response = work.history[:m], work.history[m:]
     nt = 2 + trend  # smoothing parameters: alpha, g, [b], [phi]
     first = nt + (1 if trend > 0 else 0)  # first seasonal column
     width = first + m
@@ -317,10 +312,12 @@ def _additive_pass(
         ring[position] += gamma * e
         position = position + 1 if position + 1 < m else 0
         filled += 1
-        if filled == BLOCK:
+        if filled == BLOCK or t == n - 1:  # the last point is always an observation
+            for i in range(filled, BLOCK):
+                for c in range(width + 1):
+                    rows[i, c] = 0.0
             _accumulate(rows, products, width + 1)
             filled = 0
-    _flush(rows, products, width + 1, filled)
     return total, logs + math.log(product)
 
 
@@ -330,8 +327,8 @@ def _multiplicative_pass(
 ) -> tuple[float, float]:
     """Models with a multiplicative season."""
     y, n, m = series.y, series.n, series.m
-    drift, rows, ring = work.drift, work.rows, work.ring
-    dl, db, ds = work.level, work.slope, work.season
+    rows, drift, dl, db, ds = work.lanes, work.lanes[DRIFT], work.lanes[D_LEVEL], work.lanes[D_SLOPE], work.season
+    ring = work.history[:m]
     nt = 2 + trend
     first = nt + (1 if trend > 0 else 0)
     width = first + m
@@ -414,22 +411,13 @@ def _multiplicative_pass(
         ring[position] = s + gamma * season_error
         position = position + 1 if position + 1 < m else 0
         filled += 1
-        if filled == BLOCK:
+        if filled == BLOCK or t == n - 1:  # the last point is always an observation
+            for i in range(filled, BLOCK):
+                for c in range(width + 1):
+                    rows[i, c] = 0.0
             _accumulate(rows, products, width + 1)
             filled = 0
-    _flush(rows, products, width + 1, filled)
     return total, logs + math.log(product)
-
-
-@numba.njit(cache=True)
-def _flush(rows: FloatArray, products: FloatArray, width: int, filled: int) -> None:
-    if filled == 0:
-        return
-    for i in range(filled, BLOCK):
-        row = rows[i]
-        for c in range(width):
-            row[c] = 0.0
-    _accumulate(rows, products, width)
 
 
 @numba.njit(cache=True)
@@ -442,7 +430,7 @@ def evaluate(
     multiplicative model is not positive.
     """
     error, trend, season = form // 9, (form % 9) // 3, form % 3
-    n_obs, drift = series.n_obs, work.drift
+    n_obs, drift = series.n_obs, work.lanes[DRIFT]
     for i in range(width + 1):
         line = products[i]
         for j in range((i + 4) & ~3):

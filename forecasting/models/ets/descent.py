@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
-from forecasting.models.ets.derivatives import Series, Work, evaluate
+from forecasting.models.ets.derivatives import SMALL, STEP, TRIAL, Series, Work, evaluate
 
 START_DAMPING = 1e-2
 LARGEST_DAMPING = 1e7
@@ -26,38 +26,37 @@ def counts(form: int, m: int) -> tuple[int, int]:
 
 
 @numba.njit(cache=True)
-def _small_solve(a: FloatArray, rhs: FloatArray, k: int, held: FloatArray, x: FloatArray) -> None:
+def _small_solve(a: FloatArray, rhs: FloatArray, k: int, held: FloatArray, x: FloatArray, w: FloatArray) -> None:
     """Solve the k by k system for the entries with held[i] == 0, the others being fixed at x[i]; lower triangle."""
-    w = np.empty((4, 5))
     for i in range(k):
         for j in range(k):
-            w[i, j] = a[i, j] if j <= i else a[j, i]
-        w[i, 4] = rhs[i]
+            w[5 * i + j] = a[i, j] if j <= i else a[j, i]
+        w[5 * i + 4] = rhs[i]
     for i in range(k):
         if held[i] != 0.0:
             for r in range(k):
-                w[r, 4] -= w[r, i] * x[i]
-                w[r, i] = 0.0
-                w[i, r] = 0.0
-            w[i, i] = 1.0
-            w[i, 4] = x[i]
+                w[5 * r + 4] -= w[5 * r + i] * x[i]
+                w[5 * r + i] = 0.0
+                w[5 * i + r] = 0.0
+            w[5 * i + i] = 1.0
+            w[5 * i + 4] = x[i]
     for i in range(k):
-        pivot = w[i, i] if w[i, i] > 1e-300 else 1e-300
+        pivot = w[5 * i + i] if w[5 * i + i] > 1e-300 else 1e-300
         for r in range(i + 1, k):
-            f = w[r, i] / pivot
+            f = w[5 * r + i] / pivot
             for j in range(i, k):
-                w[r, j] -= f * w[i, j]
-            w[r, 4] -= f * w[i, 4]
+                w[5 * r + j] -= f * w[5 * i + j]
+            w[5 * r + 4] -= f * w[5 * i + 4]
     for i in range(k - 1, -1, -1):
-        s = w[i, 4]
+        s = w[5 * i + 4]
         for j in range(i + 1, k):
-            s -= w[i, j] * x[j]
-        pivot = w[i, i] if w[i, i] > 1e-300 else 1e-300
+            s -= w[5 * i + j] * x[j]
+        pivot = w[5 * i + i] if w[5 * i + i] > 1e-300 else 1e-300
         x[i] = s / pivot
 
 
 @numba.njit(cache=True)
-def solve_step(
+def _solve_step(
     products: FloatArray,
     width: int,
     n_smooth: int,
@@ -65,10 +64,10 @@ def solve_step(
     p: FloatArray,
     low: FloatArray,
     high: FloatArray,
-    a: FloatArray,
-    step: FloatArray,
+    work: Work,
 ) -> float:
-    """The damped Gauss-Newton step inside the box, in `step`; returns (-J'r)'step, its first-order gain."""
+    """The damped Gauss-Newton step inside the box, in work.step; returns (-J'r)'step, its first-order gain."""
+    a, step = work.matrices[2], work.lanes[STEP]
     for i in range(width):
         source, line = products[i], a[i]
         for j in range(i + 1):
@@ -85,9 +84,11 @@ def solve_step(
             target = a[i]
             for j in range(i + 1):
                 target[j] -= f * line[j]
-    held = np.zeros(4)
+    small = work.lanes[SMALL]  # the n_smooth by (n_smooth + 1) system, row by row, then a mark for each held entry
+    held = small[20:]
+    held[:4] = 0.0
     for _ in range(n_smooth + 1):
-        _small_solve(a, rhs, n_smooth, held, step)
+        _small_solve(a, rhs, n_smooth, held, step, small)
         worst, which, bound = 1e-15, -1, 0.0
         for i in range(n_smooth):
             if held[i] == 0.0:
@@ -129,14 +130,27 @@ def descend(
     low, high: the box of the smoothing parameters of this form, in the order of `p`.
     """
     n_smooth, width = counts(form, series.m)
-    step, trial = work.step, work.trial
-    now = 0
-    best, total = evaluate(series, form, p, level, width, work.products[0], work)
-    passes, damping = 1, START_DAMPING
-    if not best < np.inf:
-        return np.inf, passes
+    step, trial = work.lanes[STEP], work.lanes[TRIAL]
+    for i in range(width):
+        trial[i] = p[i]
+    best, total, now, passes, damping, promise = np.inf, 1.0, 0, 0, START_DAMPING, np.inf
     while passes < max_passes:
-        gain = solve_step(work.products[now], width, n_smooth, damping, p, low, high, work.matrix, step)
+        found, found_total = evaluate(series, form, trial, level, width, work.matrices[1 - now], work)
+        passes += 1
+        if found < best:
+            gained = best - found
+            for i in range(width):
+                p[i] = trial[i]
+            best, total, now = found, found_total, 1 - now
+            if passes > 1:
+                damping = max(damping * 0.1, 1e-9)
+            if gained < 0.1 * tolerance:
+                break
+        else:
+            damping = max(damping * 10.0, 1e-3)
+            if passes == 1 or damping > LARGEST_DAMPING or promise < tolerance:
+                break
+        gain = _solve_step(work.matrices[now], width, n_smooth, damping, p, low, high, work)
         promise = series.n_obs * gain / total
         if promise < tolerance and damping <= START_DAMPING:
             break
@@ -144,18 +158,4 @@ def descend(
             trial[i] = p[i] + step[i]
         for i in range(n_smooth):
             trial[i] = min(max(trial[i], low[i]), high[i])
-        found, found_total = evaluate(series, form, trial, level, width, work.products[1 - now], work)
-        passes += 1
-        if found < best:
-            gained = best - found
-            for i in range(width):
-                p[i] = trial[i]
-            best, total, now = found, found_total, 1 - now
-            damping = max(damping * 0.1, 1e-9)
-            if gained < 0.1 * tolerance:
-                break
-        else:
-            damping = max(damping * 10.0, 1e-3)
-            if damping > LARGEST_DAMPING or promise < tolerance:
-                break
     return best, passes

@@ -24,7 +24,7 @@ import math
 import numba
 import numpy as np
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, read_only
 
 ADDITIVE, MULTIPLICATIVE = 1, 2  # season codes
 SMALLEST_MEAN = 1e-10
@@ -36,6 +36,7 @@ def run(
     values: FloatArray,
     begin: int,
     end: int,
+    gap: int,
     error: int,
     season: int,
     m: int,
@@ -45,15 +46,15 @@ def run(
     phi: float,
     state: FloatArray,
 ) -> tuple[int, float, float]:
-    """Move `state` over values[begin:end]; returns observations, sum of squared errors, sum of log r_t.
+    """Move `state` over `gap` missing values and values[begin:end]; returns observations, sum of squared errors, sum of log r_t.
 
     state [2 + m] (or [2] without a season): level, slope, then the seasonal terms of the coming m periods in order.
     The sums are infinite where a one-step mean of a multiplicative model is not positive.
     """
     l, b = state[0], state[1]
     n, total, logs, product, position = 0, 0.0, 0.0, 1.0, 0
-    for t in range(begin, end):
-        y = values[t]
+    for t in range(begin - gap, end):
+        y = values[t] if t >= begin else np.nan
         q = l + phi * b
         s = state[2 + position] if season > 0 else 0.0
         if math.isnan(y):
@@ -108,9 +109,10 @@ def log_likelihood(
     form: error and season letters around the trend's, such as "AAN" or "MAdM" ("Ad" and "A" differ through phi
     only). seasonal: initial terms of the first m periods, in order.
     """
+    y = np.ascontiguousarray(y, dtype=np.float64)
     season = "NAM".index(form[-1])
     terms = np.empty(0) if seasonal is None else np.asarray(seasonal, dtype=np.float64)
     state = np.concatenate([[level, slope], terms])
     error = "AM".index(form[0])
-    n, total, logs = run(y, 0, len(y), error, season, len(terms), alpha, beta, gamma, phi, state)
+    n, total, logs = run(read_only(y), 0, len(y), 0, error, season, len(terms), alpha, beta, gamma, phi, state)
     return -0.5 * n * (math.log(2.0 * math.pi * total / n) + 1.0) - logs

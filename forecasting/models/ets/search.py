@@ -15,7 +15,7 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.ets.derivatives import Series, Work, workspace
+from forecasting.models.ets.derivatives import BOX, START, Series, Work, workspace
 from forecasting.models.ets.descent import counts, descend
 from forecasting.models.ets.likelihood import run
 
@@ -176,14 +176,15 @@ def _source(form: int, which: int) -> int:
 
 
 class Fits(NamedTuple):
-    """Optima of one series, by form."""
+    """Optima of one series, by form; the last two rows are rough starts of forms ANN and ANA.
 
-    p: FloatArray  # [N_FORMS, W]
-    level: FloatArray  # [N_FORMS] the fixed initial level of seasonal forms
-    score: FloatArray  # [N_FORMS] L*, infinite where a form was not fitted
-    plain: FloatArray  # [W] a rough start without a season, form ANN
-    seasonal: FloatArray  # [W] and with one, form ANA
-    seasonal_level: FloatArray  # [1]
+    p: [N_FORMS + 2, W]. level: [N_FORMS + 2], the fixed initial level of seasonal forms. score: [N_FORMS], L*, infinite
+    where a form was not fitted.
+    """
+
+    p: FloatArray
+    level: FloatArray
+    score: FloatArray
 
 
 @numba.njit(cache=True)
@@ -196,46 +197,44 @@ def _fit_form(
     starts, three where no related form was fitted and one otherwise.
     """
     trend, season = (form % 9) // 3, form % 3
-    low, high, theta = np.empty(4), np.empty(4), np.empty(4)
+    low, high, theta = work.lanes[BOX][:4], work.lanes[BOX][4:8], work.lanes[BOX][8:12]
     n_smooth = 0
     for i in range(4):
         if i == 0 or (i == 1 and season > 0) or (i == 2 and trend > 0) or (i == 3 and trend == 2):
             low[n_smooth], high[n_smooth] = box[0, i], box[1, i]
             n_smooth += 1
-    start, best = work.start, fits.p[form]
-    score, best_level, spent, related = np.inf, 0.0, 0, 0
-    for which in range(5):
+    start, best = work.lanes[START], fits.p[form]
+    score, spent, related = np.inf, 0, 0
+    for which in range(6):
+        passes_left = min(RACE_PASSES, max_passes - spent)
         if which < 2:
             source = _source(form, which)
             if source < 0 or not fits.score[source] < np.inf:
                 continue
             related += 1
             theta[:] = -1.0
-            level = _carry_over(fits.p[source], source, fits.level[source], form, series.m, start, theta)
-        else:
+        elif which < 5:
             if related > 0 and which > 2:
-                break
+                continue
             for i in range(4):
                 theta[i] = ROUGH_STARTS[which - 2][i]
-            rough = fits.seasonal if season > 0 else fits.plain
-            level = _carry_over(rough, min(season, 1), fits.seasonal_level[0], form, series.m, start, theta)
-        if spent >= max_passes:
-            break
+            source = N_FORMS + min(season, 1)
+        else:
+            if not score < np.inf:
+                break
+            theta[:] = -1.0
+            source = form
+            passes_left = min(MAX_PASSES, max_passes - spent)
+        source_form = source if source < N_FORMS else source - N_FORMS
+        level = _carry_over(fits.p[source], source_form, fits.level[source], form, series.m, start, theta)
         for i in range(n_smooth):
             start[i] = min(max(start[i], low[i]), high[i])
-        found, passes = descend(
-            series, form, start, level, low, high, min(RACE_PASSES, max_passes - spent), TOLERANCE, work
-        )
+        found, passes = descend(series, form, start, level, low, high, passes_left, TOLERANCE, work)
         spent += passes
         if found < score:
-            score, best_level = found, level
+            score, fits.level[form] = found, level
             best[:] = start
-    if score < np.inf and spent < max_passes:
-        score, passes = descend(
-            series, form, best, best_level, low, high, min(MAX_PASSES, max_passes - spent), TOLERANCE, work
-        )
-        spent += passes
-    fits.score[form], fits.level[form] = score, best_level
+    fits.score[form] = score
     return spent
 
 
@@ -286,10 +285,11 @@ def _rough_starts(series: Series, seasonal: bool, fits: Fits) -> None:
             seen += 1
         if seen == 10:
             break
-    fits.plain[0], fits.plain[1] = 0.1, total / seen
+    fits.p[N_FORMS, 0], fits.p[N_FORMS, 1] = 0.1, total / seen
     if seasonal:
-        fits.seasonal[0], fits.seasonal[1] = 0.1, 0.1
-        fits.seasonal_level[0] = _first_states(series, fits.seasonal)
+        rough = fits.p[N_FORMS + 1]
+        rough[0], rough[1] = 0.1, 0.1
+        fits.level[N_FORMS + 1] = _first_states(series, rough)
 
 
 @numba.njit(cache=True)
@@ -312,10 +312,8 @@ def _select(
 
 
 @numba.njit(cache=True)
-def _store(
-    series: Series, form: int, fits: Fits, scale: float, out: FloatArray, state: FloatArray
-) -> None:
-    """The chosen form as numbers: natural parameters, and the states after the last observation, in data units."""
+def _store(series: Series, form: int, fits: Fits, scale: float, out: FloatArray, state: FloatArray) -> None:
+    """The chosen form as numbers: natural parameters, and the initial states in `state`, in data units."""
     error, trend, season = form // 9, (form % 9) // 3, form % 3
     n_smooth, width = counts(form, series.m)
     p = fits.p[form]
@@ -344,32 +342,22 @@ def _store(
             level += mean
         else:
             level, slope = level * mean, slope * mean
-    state[0], state[1] = level, slope
-    out[LEVEL_0], out[SLOPE_0] = level * scale, slope * scale if trend > 0 else np.nan
-    m = series.m if season > 0 else 1
-    _, total, logs = run(series.y, 0, series.n, error, season, m, alpha, beta, gamma, phi, state)
-    n_obs = series.n_obs
-    total = max(total, n_obs * SMALLEST_VARIANCE)
-    state[0] *= scale
-    state[1] *= scale
+    state[0], state[1] = level * scale, slope * scale
     if season == 1:
-        for j in range(m):
+        for j in range(series.m):
             state[2 + j] *= scale
-    unit = 1.0 if error == 1 else scale
-    out[FORM], out[ALPHA], out[SEASON_LENGTH] = form, alpha, m
+    out[FORM], out[ALPHA], out[SEASON_LENGTH] = form, alpha, series.m if season > 0 else 1
+    out[LEVEL_0] = state[0]
     if trend > 0:
-        out[BETA] = beta
+        out[BETA], out[SLOPE_0] = beta, state[1]
     if season > 0:
         out[GAMMA] = gamma
     if trend == 2:
         out[PHI] = phi
-    out[SIGMA] = unit * math.sqrt(total / max(n_obs - width, 1))
-    log_scale = n_obs * math.log(scale)
-    out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * total / n_obs) + 1.0) - logs - log_scale
 
 
 @numba.njit(cache=True)
-def _short(series: Series, scale: float, out: FloatArray, state: FloatArray) -> None:
+def _store_short(series: Series, scale: float, out: FloatArray, state: FloatArray) -> None:
     """Too few points to judge any form: level smoothing with alpha fixed at 0.5 and the level fitted by least squares.
 
     e_t = c_t - w_t l_0 with w_t = (1 - alpha)^(t - 1) and c_t the error from a level of zero.
@@ -383,16 +371,31 @@ def _short(series: Series, scale: float, out: FloatArray, state: FloatArray) -> 
             den += weight * weight
             level += alpha * c
             weight *= 1.0 - alpha
-    state[0], state[1] = num / den, 0.0
-    out[LEVEL_0] = scale * state[0]
-    _, total, _ = run(series.y, 0, series.n, 0, 0, 1, alpha, 0.0, 0.0, 1.0, state)
-    _store_level(state[0] * scale, math.sqrt(total / max(series.n_obs - 1, 1)) * scale, alpha, out, state)
+    state[0], state[1] = num / den * scale, 0.0
+    out[FORM], out[ALPHA], out[LEVEL_0] = 0.0, alpha, state[0]
 
 
 @numba.njit(cache=True)
-def _store_level(level: float, sigma: float, alpha: float, out: FloatArray, state: FloatArray) -> None:
-    out[FORM], out[ALPHA], out[SIGMA] = 0.0, alpha, sigma
-    state[0], state[1] = level, 0.0
+def _finish(
+    values: FloatArray, first: int, series: Series, width: int, scale: float, out: FloatArray, state: FloatArray
+) -> None:
+    """Move the states through the history; error deviation and log-likelihood.
+
+    sigma^2 is the sum of squared errors over observations less estimated parameters, as in R.
+    """
+    form = int(out[FORM])
+    error, season = form // 9, form % 3
+    beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
+    gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
+    phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
+    _, total, logs = run(
+        values, first, first + series.n, 0, error, season, int(out[SEASON_LENGTH]), out[ALPHA], beta, gamma, phi, state
+    )
+    n_obs = series.n_obs
+    unit = 1.0 if error == 1 else scale
+    total = max(total, n_obs * SMALLEST_VARIANCE * unit * unit)
+    out[SIGMA] = math.sqrt(total / max(n_obs - width, 1))
+    out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * total / n_obs) + 1.0) - logs
 
 
 @numba.njit(cache=True)
@@ -419,10 +422,8 @@ def fit_rows(
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
     work = workspace(longest, m)
-    w = len(work.start)
-    fits = Fits(
-        np.zeros((N_FORMS, w)), np.zeros(N_FORMS), np.zeros(N_FORMS), np.zeros(w), np.zeros(w), np.zeros(1)
-    )
+    w = work.lanes.shape[1]
+    fits = Fits(np.zeros((N_FORMS + 2, w)), np.zeros(N_FORMS + 2), np.zeros(N_FORMS))
     y, mask = np.empty(longest), np.zeros(N_FORMS)
     for r in range(len(begin)):
         out, state = parameters[r], states[r]
@@ -445,8 +446,8 @@ def fit_rows(
             continue
         if constant:
             flags[r] = ONE_OBSERVATION if n_obs == 1 else CONSTANT
-            out[LEVEL_0] = values[first]
-            _store_level(values[first], 0.0, 1.0, out, state)
+            out[FORM], out[ALPHA], out[SIGMA], out[LEVEL_0] = 0.0, 1.0, 0.0, values[first]
+            state[0] = values[first]
             continue
         scale = 2.0 ** math.ceil(math.log2(largest))
         n = last - first + 1
@@ -454,24 +455,30 @@ def fit_rows(
             y[t] = values[first + t] / scale
         series = Series(y, n, n_obs, m)
         seasonal = m > 1 and n_obs >= 2 * m
-        flags[r] = _allowed(asked, positive, seasonal, mask)
-        if m > 1 and not seasonal:
-            flags[r] |= SHORT_SEASON
         _rough_starts(series, seasonal, fits)
-        form, value, spent = _select(series, mask, box, which, max_evaluations, fits, work)
-        if form < 0 and flags[r] & SHORT_SEASON == 0 and seasonal:  # a season that leaves too few points to judge it
-            flags[r] |= SHORT_SEASON | _allowed(asked, positive, False, mask)
-            form, value, more = _select(series, mask, box, which, max_evaluations - spent, fits, work)
-            spent += more
+        form, value, spent = -1, np.inf, 0
+        for attempt in range(2):
+            if attempt == 1:
+                if form >= 0 or not seasonal:
+                    break
+                seasonal = False  # the season leaves too few points to judge it
+            flags[r] = _allowed(asked, positive, seasonal, mask)
+            if m > 1 and not seasonal:
+                flags[r] |= SHORT_SEASON
+            form, value, passes = _select(series, mask, box, which, max_evaluations - spent, fits, work)
+            spent += passes
         evaluations[r] = spent
         if spent >= max_evaluations:
             flags[r] |= LIMIT
+        width = 1
         if form < 0:
             flags[r] |= SHORT
-            _short(series, scale, out, state)
+            _store_short(series, scale, out, state)
         else:
             _store(series, form, fits, scale, out, state)
+            width = counts(form, m)[1]
             out[CRITERION] = value + 2.0 * n_obs * math.log(scale)
+        _finish(values, first, series, width, scale, out, state)
 
 
 @numba.njit(cache=True)
@@ -501,8 +508,6 @@ def advance_rows(
         gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
         phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
         season = form % 3
-        missing = np.full(gap, np.nan)
         length = int(out[SEASON_LENGTH])
-        run(missing, 0, gap, 0, season, length, out[ALPHA], beta, gamma, phi, state)
-        count, _, _ = run(values, begin[r], last + 1, 0, season, length, out[ALPHA], beta, gamma, phi, state)
+        count, _, _ = run(values, begin[r], last + 1, gap, 0, season, length, out[ALPHA], beta, gamma, phi, state)
         out[N_OBS] += count
