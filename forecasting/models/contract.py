@@ -150,6 +150,8 @@ class Model(ABC):
     parameter_names: ClassVar[tuple[str, ...]] = ()
     needs_history: ClassVar[bool] = False
     """Whether `predict` reads the rows' values as well as the parameters and states."""
+    uses_related: ClassVar[bool] = False
+    """Whether the model looks at `batch.related`; a job reads those columns only for models that do."""
 
     @abstractmethod
     def fit(self, rows: Rows, hyperparameters: Any) -> Fitted:

@@ -6,13 +6,16 @@ The function is called once a row:
         ...
         return mean, quantile_table          # arrays [H] and [H, Q]
 
-with y a float64 array in which NaN is missing. An exception, or an answer that is not finite or of another shape,
-concerns that row only: it fails with the reason in the ledger.
+with y a float64 array in which NaN is missing. A parameter named `related` gets the related series of the row, name ->
+float64 [len(y) + horizon] beside y and on through the horizon, NaN where the value is missing or not yet known. An
+exception, or an answer that is not finite or of another shape, concerns that row only: it fails with the reason in
+the ledger.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,7 +49,10 @@ class UserModel(Model):
         try:
             self._function: UserFunction = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise ValueError(f"model {name!r} cannot be loaded: {error}; give an importable module:function") from error
+            raise ValueError(
+                f"model {name!r} cannot be loaded: {error}; give an importable module:function"
+            ) from error
+        self.uses_related = _takes_related(self._function)  # type: ignore[misc]
 
     def fit(self, rows: Rows, hyperparameters: Any) -> Fitted:
         blank = Blank.of(len(rows))
@@ -71,6 +77,8 @@ class UserModel(Model):
         options = fitted.hyperparameters.model_dump(exclude={"season_length"})
         for r in range(len(rows)):
             y = rows.batch.values[rows.begin[r] : rows.end[r]]
+            if self.uses_related:
+                options["related"] = _related(rows, r, horizon)
             try:
                 mean[r], table[r] = self._call(y, horizon, quantiles, rows.season_length, options)
             except Exception as error:
@@ -91,3 +99,23 @@ class UserModel(Model):
         if not (np.isfinite(mean).all() and np.isfinite(table).all()):
             raise ValueError("the model returned values that are not finite")
         return mean, table
+
+
+def _takes_related(function: UserFunction) -> bool:
+    try:
+        return "related" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+
+
+def _related(rows: Rows, r: int, horizon: int) -> dict[str, FloatArray]:
+    """What row r may know of each related series: to its end, and through the horizon where the future is known."""
+    i, seen = rows.series[r], int(rows.end[r] - rows.begin[r])
+    before = int(rows.begin[r] - rows.batch.offsets[i])
+    out = {}
+    for name, column in rows.batch.related.items():
+        known = column.values[column.offsets[i] + before : column.offsets[i + 1]]
+        known = known[: seen + horizon if column.known_in_future else seen]
+        out[name] = np.full(seen + horizon, np.nan)
+        out[name][: len(known)] = known
+    return out

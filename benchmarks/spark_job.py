@@ -1,0 +1,210 @@
+"""The whole Spark job, Delta to Delta: generated series through `backtest` with a model that costs almost nothing.
+
+    python benchmarks/spark_job.py [--series 100000] [--length 200] [--windows 2] [--horizon 28] [--model naive]
+
+Prints series per second, core-microseconds per series, model and window (processor time of the JVM, the driver and
+the Python workers), the memory of all of them together, and beside it the bare Arrow pass: the same packed rows
+through mapInArrow, their mean written to a Delta table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Usage:
+    """What a block used. seconds: wall. cpu: processor seconds of the process tree. peak: bytes resident at once,
+    shared pages of the forked workers counted once (proportional set size)."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    peak: int = 0
+
+
+def tree() -> list[int]:
+    """This process and all that came from it."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry))
+    found, waiting = [], [os.getpid()]
+    while waiting:
+        process = waiting.pop()
+        found.append(process)
+        waiting += parents.get(process, [])
+    return found
+
+
+def cpu_seconds() -> float:
+    """Processor seconds of the tree, ended children included."""
+    total = 0
+    for process in tree():
+        try:
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(f) for f in fields[11:15])
+    return total / TICK
+
+
+def resident() -> int:
+    """Bytes of memory of the tree."""
+    total = 0
+    for process in tree():
+        try:
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+        except OSError:
+            continue
+    return total
+
+
+@contextmanager
+def used() -> Iterator[Usage]:
+    """Measure a block; memory is looked at five times a second."""
+    usage, stop = Usage(), threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.2):
+            usage.peak = max(usage.peak, resident())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    started, before = time.perf_counter(), cpu_seconds()
+    watcher.start()
+    try:
+        yield usage
+    finally:
+        usage.seconds, usage.cpu = time.perf_counter() - started, cpu_seconds() - before
+        stop.set()
+        watcher.join()
+
+
+def settings(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+    """The configuration of the benchmark."""
+    return {
+        "dataset_group": "benchmark",
+        "frequency": "D",
+        "horizon": arguments.horizon,
+        "data": {"target": {"path": "not_read"}},
+        "models": {arguments.model: {}},
+        "backtest": {"windows": arguments.windows},
+        "lake": {"path": str(folder / "lake"), "buckets": arguments.buckets},
+        "spark": {"conf": {"spark.driver.memory": "2g", "spark.sql.warehouse.dir": str(folder / "warehouse")}},
+    }
+
+
+def generate(lake: object, config: object, n_series: int, length: int) -> None:
+    """The table `series` as ingest leaves it: seasonal series with noise, a row each."""
+    from pyspark.sql import functions as F
+
+    from udfs.lake import Lake
+
+    assert isinstance(lake, Lake)
+    lake.identify(config, "D")  # type: ignore[arg-type]
+    lake.ensure("series")
+    ids = lake.spark.range(n_series)
+    day = F.sequence(F.lit(0), F.lit(length - 1))
+    seed = F.xxhash64("id")
+    noise = F.transform(day, lambda t: F.pmod(F.xxhash64(seed, t), F.lit(1000)) / 1000.0)
+    rows = ids.select(
+        F.format_string("item_%07d", "id").alias("item_id"),
+        F.lit(0).alias("segment"),
+        F.lit("2023-01-01").cast("timestamp_ntz").alias("start"),
+        F.lit(length).alias("n"),
+        F.zip_with(day, noise, lambda t, e: 100 + 20 * F.sin(t * (2 * np.pi / 7)) + 10 * e).alias("target"),
+        F.lit("active").alias("lifecycle"),
+    )
+    profile = F.struct(
+        F.lit(length).alias("n_obs"),
+        F.lit(0).alias("n_missing"),
+        F.lit(0).alias("n_zero"),
+        F.lit(100.0).alias("mean"),
+        F.lit("2023-07-19").cast("timestamp_ntz").alias("last_observed"),
+    )
+    rows = rows.withColumn("profile", profile).withColumn("bucket", lake.bucket(config.lake.buckets))  # type: ignore[attr-defined]
+    lake.replace("series", rows.repartition("bucket"), {})
+
+
+def bare_pass(lake: object, folder: Path) -> None:
+    """Read the packed rows, hand them to Python, write one number each."""
+    from udfs.lake import Lake
+
+    assert isinstance(lake, Lake)
+
+    def means(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            column = batch.column(1)
+            sums = np.add.reduceat(column.values.to_numpy(), column.offsets.to_numpy()[:-1])
+            yield pa.RecordBatch.from_arrays([batch.column(0), pa.array(sums / len(column))], names=["item_id", "mean"])
+
+    rows = lake.read("series").select("item_id", "target").mapInArrow(means, "item_id string, mean double")
+    rows.write.format("delta").mode("overwrite").save(str(folder / "bare"))
+
+
+def main() -> None:
+    """Generate, warm up, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--length", type=int, default=200)
+    parser.add_argument("--windows", type=int, default=2)
+    parser.add_argument("--horizon", type=int, default=28)
+    parser.add_argument("--buckets", type=int, default=16)
+    parser.add_argument("--model", default="naive")
+    arguments = parser.parse_args()
+
+    from jobs.backtest import backtest
+    from udfs.config import load_config
+    from udfs.lake import Lake
+    from udfs.session import open_session
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = load_config(settings(folder, arguments))
+        spark = open_session(config)
+        lake = Lake.of(spark, config)
+        generate(lake, config, arguments.series, arguments.length)
+        bare_pass(lake, folder)  # the first pass starts the workers
+        with used() as bare:
+            bare_pass(lake, folder)
+        with used() as cold:
+            backtest(config, spark)
+        with used() as warm:
+            run = backtest(config, spark)
+        n_rows = arguments.series * arguments.windows
+        out = sys.stdout
+        out.write(
+            f"{arguments.series:,} series of {arguments.length} points, {arguments.windows} windows, "
+            f"horizon {arguments.horizon}, model {arguments.model}, {spark.sparkContext.defaultParallelism} cores\n"
+        )
+        for title, usage, rows in (("bare Arrow pass", bare, arguments.series), ("job, first", cold, n_rows), ("job, second", warm, n_rows)):
+            out.write(
+                f"{title:16} {usage.seconds:6.1f} s  {arguments.series / usage.seconds:9,.0f} series/s  "
+                f"{usage.cpu / rows * 1e6:6.1f} core-us a row  peak {usage.peak / 2**30:.2f} GB\n"
+            )
+        out.write(f"core-seconds by the tasks' own clocks: {run.core_seconds}\n")
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main()

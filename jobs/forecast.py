@@ -1,0 +1,139 @@
+"""The verb `forecast`: each series' chosen model at its full history, into `results` and from there `forecasts`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jobs.context import ConfigSource, Job, open_job
+from jobs.stage import Limits, check_same, do_stage, ingested, new_run
+from udfs import runs
+from udfs.config.load import config_hash
+from udfs.config.schema import check_models
+from udfs.derive import derive_forecasts
+from udfs.errors import InputError
+from udfs.execute import OnProgress, check_limits
+from udfs.lake import Lake, LakeInfo
+from udfs.runs import Run
+from udfs.stage import StageInput, all_models, fixed_model, selectable_models
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def forecast(
+    config: ConfigSource,
+    spark: SparkSession | None = None,
+    *,
+    run_id: str | None = None,
+    model: str | None = None,
+    where: str | None = None,
+    items: Sequence[str] | None = None,
+    overrides: Iterable[str] = (),
+    on_progress: OnProgress | None = None,
+) -> Run:
+    """Forecast every series of a run by the model that `selection` chose, derive `forecasts`, finish and publish.
+
+    run_id: the run; None takes the newest of this config that has a selection. model: one model for all series in
+    place of a selection; a config with one model (a segment) needs neither. A run whose forecasts are there already
+    is done again as a new run, by its selection, when `series` has changed since or other limits (where, items) are
+    given; otherwise nothing is left to do and only the tables are derived anew. A run that was cut off goes on.
+    A run with more series in fallback than limits.max_failed_share is finished but not published, and ThresholdError
+    is raised: readers keep the last good run, and `udfs.runs.publish` overrules. Raises InputError where there is no
+    selection, and for a run of another config.
+    """
+    job = open_job(config, spark, overrides=overrides)
+    info = ingested(job)
+    if model is not None:
+        _check_model(model)
+    limits = (where, items) if where is not None or items is not None else None
+    run = _run(job, info, run_id, model, limits)
+    source = _source(job, run.series_version, run.run_id, run.plan.model)
+    run, summary = do_stage(job, source, run, "forecast", on_progress)
+    derive_forecasts(job.lake, run.run_id, job.config)
+    run = runs.finish(job.lake, run)
+    check_limits("forecast", summary, job.config)
+    runs.publish(job.lake, run.run_id)
+    return replace(run, published=True)
+
+
+def _check_model(model: str) -> None:
+    try:
+        check_models({model: {}})
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _source(job: Job, version: int, run_id: str, model: str | None) -> StageInput:
+    if model is not None or not _needs_selection(job):
+        return StageInput(job.lake, job.config, version, fixed_model(job.config, model))
+    return StageInput(job.lake, job.config, version, selectable_models(job.config), chosen=run_id)
+
+
+def _needs_selection(job: Job) -> bool:
+    return any(len(models) > 1 for models in all_models(job.config))
+
+
+def _run(job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits: Limits | None) -> Run:
+    """The run to forecast, made where there is none to go on with."""
+    free = model is not None or not _needs_selection(job)
+    basis = _known(job, run_id, free)
+    if basis is None:
+        if not free:
+            raise InputError(_no_selection(job, run_id))
+        return _begin(job, info, run_id, model, limits or (None, None))
+    again = basis.plan.model != model and "forecast" in basis.plan.stages
+    again |= limits is not None and not runs.same_limits(basis, *limits)
+    again |= basis.state == runs.FINISHED and basis.series_version != job.lake.version("series")
+    if not again:
+        return basis if basis.plan.model == model else replace(basis, plan=replace(basis.plan, model=model))
+    return _begin(job, info, None, model, limits or (basis.plan.where, basis.plan.items), chosen=basis.run_id)
+
+
+def _known(job: Job, run_id: str | None, free: bool) -> Run | None:
+    """The run that is named, else the newest of this config that has what a forecast needs."""
+    if run_id is not None:
+        run = runs.find(job.lake, run_id)
+        if run is not None:
+            check_same(job, run, None)
+            if not free and not has_selection(job.lake, run_id):
+                raise InputError(_no_selection(job, run_id))
+        return run
+    for run in runs.newest(job.lake, config_hash(job.config)):
+        if free or has_selection(job.lake, run.run_id):
+            return run
+    return None
+
+
+def _begin(
+    job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits: Limits, chosen: str | None = None
+) -> Run:
+    """A new run, by the selection of another where that is needed; its own copy of it, so that each run is whole."""
+    version = job.lake.version("series")
+    fresh = run_id or runs.new_run_id()
+    if chosen is not None and model is None and _needs_selection(job):
+        _copy_selection(job.lake, chosen, fresh)
+    source = _source(job, version, fresh, model)
+    return new_run(job, source, "forecast", info, limits, fresh)
+
+
+def _copy_selection(lake: Lake, old: str, new: str) -> None:
+    from pyspark.sql import functions as F
+
+    rows = lake.read("selection").where(F.col("run_id") == old).withColumn("run_id", F.lit(new))
+    lake.replace("selection", rows, {"run_id": new})
+
+
+def has_selection(lake: Lake, run_id: str) -> bool:
+    """Whether models were chosen for a run."""
+    from pyspark.sql import functions as F
+
+    return lake.exists("selection") and not lake.read("selection").where(F.col("run_id") == run_id).isEmpty()
+
+
+def _no_selection(job: Job, run_id: str | None) -> str:
+    others = [run.run_id for run in runs.newest(job.lake) if run.run_id != run_id]
+    seen = f" (runs in this lake: {', '.join(others[:5])})" if others else ""
+    what = f"run {run_id!r} has no" if run_id else "no run of this config has"
+    return f"{what} chosen models{seen}; run `almanac backtest` and `almanac select` first, or name one model"

@@ -1,0 +1,81 @@
+"""What the verbs that work in stages share: which run they go on with, and the stage itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.context import Job
+from udfs import runs
+from udfs.config.load import config_hash
+from udfs.errors import InputError
+from udfs.execute import OnProgress, StageSummary, accounted, run_stage, summaries
+from udfs.lake import LakeInfo
+from udfs.limits import limited
+from udfs.plan import plan_run, plan_stage
+from udfs.runs import Run
+from udfs.stage import StageInput
+from udfs.task import Stage
+
+Limits = tuple[str | None, Sequence[str] | None]
+"""SQL over the key columns, and items."""
+
+
+def ingested(job: Job) -> LakeInfo:
+    """The identity of the job's lake; InputError where nothing was ingested yet."""
+    info = job.lake.info()
+    if info is None or not job.lake.exists("series"):
+        raise InputError("the lake holds no series yet; run `almanac ingest` (or `almanac run`) first")
+    return info
+
+
+def unfinished_run(job: Job, run_id: str | None, limits: Limits) -> Run | None:
+    """The run to go on with: the given one, else the newest unfinished one of this config and these limits."""
+    if run_id is None:
+        return runs.unfinished(job.lake, job.config, *limits)
+    run = runs.find(job.lake, run_id)
+    if run is not None:
+        check_same(job, run, limits)
+    return run
+
+
+def check_same(job: Job, run: Run, limits: Limits | None) -> None:
+    """Raise InputError where a run was begun with another config or other limits."""
+    if run.config_hash != config_hash(job.config):
+        raise InputError(
+            f"run {run.run_id} was begun with another config; give the config it was begun with, or a new run id"
+        )
+    if limits is not None and not runs.same_limits(run, *limits):
+        raise InputError(
+            f"run {run.run_id} was begun with other limits (where {run.plan.where!r}, items {run.plan.items}); "
+            "give the same, or a new run id"
+        )
+
+
+def refuse_known(job: Job, run_id: str | None) -> None:
+    """Raise InputError for the id of a run that exists."""
+    if run_id is not None and runs.find(job.lake, run_id) is not None:
+        raise InputError(f"run {run_id!r} exists already; go on with it by --resume, or give another id")
+
+
+def new_run(job: Job, source: StageInput, stage: Stage, info: LakeInfo, limits: Limits, run_id: str | None) -> Run:
+    """A run with a plan for its first stage, written."""
+    refuse_known(job, run_id)
+    series = job.lake.read("series", source.version)
+    condition, names = limited(series, job.lake.layout.key, *limits)
+    plan = plan_run(source, stage, info.frequency, info.buckets, condition, (limits[0], names))
+    run = runs.new_run(job.config, plan, {"series": source.version}, run_id)
+    runs.create(job.lake, run)
+    return run
+
+
+def do_stage(
+    job: Job, source: StageInput, run: Run, stage: Stage, on_progress: OnProgress | None
+) -> tuple[Run, StageSummary]:
+    """Plan the stage if that was not done, do what is left of it, and count. The counts are not written yet."""
+    series = job.lake.read("series", source.version)
+    condition, _ = limited(series, job.lake.layout.key, run.plan.where, run.plan.items)
+    if stage not in run.plan.stages:
+        run = runs.replaced(job.lake, run, plan=plan_stage(source, stage, run.plan, condition))
+    run_stage(source, run, stage, condition, on_progress)
+    found = summaries(job.lake, run.run_id)
+    return accounted(run, job.config, found), found[stage]

@@ -1,0 +1,267 @@
+"""What a Spark task does with the series it is given: every model of each series, rows for `results` out.
+
+A task is one thread. It never sees a Spark object and the same code runs in a test on plain record batches.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from forecasting.api import FALLBACK_MODEL, Forecast, fit
+from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.evaluation.metrics import mase_scale
+from forecasting.evaluation.windows import BacktestPlan, ForecastStart, backtest_windows, window_cutoffs
+from forecasting.filling import FillRules, extend, fill
+from forecasting.frequency import Frequency, Int64Array
+from forecasting.models.contract import Fitted, Status
+from forecasting.postprocess import Bounds
+from udfs.arrow import (
+    fixed_lists,
+    forecast_columns,
+    list_buffers,
+    nulls,
+    ragged_lists,
+    repeated,
+    to_series_batch,
+)
+
+Stage = Literal["backtest", "forecast"]
+Columns = dict[str, pa.Array]
+
+PIECE_VALUES = 4_000_000
+"""Numbers in one array that a task makes at most: 32 MB."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model with its hyperparameters."""
+
+    name: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """All that a task needs to know; goes to the workers.
+
+    frequency: canonical name. global_start, global_end: ordinals of the first and last period of the whole data set.
+    choices: lists of models; a row's column `choice` says which list it runs. related: the related series to read,
+    and whether their future is known. columns: names and order of what comes out. paths: folders in which a user's
+    module may be found.
+    """
+
+    stage: Stage
+    key: tuple[str, ...]
+    frequency: str
+    horizon: int
+    quantiles: tuple[float, ...]
+    windows: int
+    offset: int
+    forecast_start: ForecastStart
+    global_start: int
+    global_end: int
+    choices: tuple[tuple[ModelSpec, ...], ...]
+    columns: tuple[str, ...]
+    seed: int = 0
+    max_evaluations: int = 20_000
+    mase_season_length: int = 1
+    score_filled: bool = False
+    fill: FillRules = field(default_factory=FillRules)
+    bounds: Bounds = field(default_factory=Bounds)
+    related: Mapping[str, bool] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+
+    @property
+    def n_windows(self) -> int:
+        """Rows that a series and model make."""
+        return self.windows if self.stage == "backtest" else 1
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Series ready for the models: positions are rows of `source`.
+
+    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals, mase_scale:
+    pyarrow columns in row order, by name.
+    """
+
+    source: pa.RecordBatch
+    positions: Int64Array
+    series: SeriesBatch
+    ends: Int64Array | None
+    cutoffs: Int64Array
+    actuals: FloatArray | None
+    scale: FloatArray
+
+    def take(self, index: Int64Array) -> _Part:
+        if len(index) == len(self.series):
+            return self
+        return _Part(
+            source=self.source,
+            positions=self.positions[index],
+            series=self.series.take(index),
+            ends=None if self.ends is None else self.ends[index],
+            cutoffs=self.cutoffs[index],
+            actuals=None if self.actuals is None else self.actuals[index],
+            scale=self.scale[index],
+        )
+
+
+def task(spec: TaskSpec, units: tuple[int, ...]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function for mapInArrow. units: the work unit that each value of the column `place` stands for."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return process(spec, units, batches)
+
+    return run
+
+
+def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Rows of `results` for the series in `batches`.
+
+    A batch has the key columns, `start`, `target`, `bucket`, `choice` (position in spec.choices), `place` (position
+    in units) and `related.<name>` for each of spec.related.
+    """
+    sys.path.extend(path for path in spec.paths if path not in sys.path)
+    unit_of = np.asarray(units, dtype=np.int32)
+    clock = time.perf_counter()
+    for batch in batches:
+        for piece in pieces(batch, spec):
+            for part, models in _by_choice(_prepare(piece, spec), spec):
+                shared = _shared_columns(part, spec, unit_of)
+                for model in models:
+                    for rows, forecast, numbers in _answers(part, model, spec):
+                        columns = shared if rows is part else _shared_columns(rows, spec, unit_of)
+                        now = time.perf_counter()
+                        seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
+                        clock = now
+                        yield _record_batch(rows, forecast, numbers, columns, seconds, model.name, spec)
+
+
+def pieces(batch: pa.RecordBatch, spec: TaskSpec) -> Iterator[pa.RecordBatch]:
+    """Cut a batch so that no array made from it grows beyond PIECE_VALUES numbers; slices, nothing is copied."""
+    rows = len(batch)
+    per_row = spec.n_windows * spec.horizon * len(spec.quantiles)
+    if spec.forecast_start == "global":
+        per_row = max(per_row, spec.global_end - spec.global_start + 1)
+    most_rows = max(1, PIECE_VALUES // per_row)
+    _, offsets = list_buffers(batch.column("target"))
+    begin = 0
+    while begin < rows:
+        by_values = int(np.searchsorted(offsets, offsets[begin] + PIECE_VALUES, side="right")) - 1
+        end = max(begin + 1, min(rows, begin + most_rows, by_values))
+        yield batch.slice(begin, end - begin)
+        begin = end
+
+
+def _prepare(piece: pa.RecordBatch, spec: TaskSpec) -> _Part:
+    """Extended, filled and cut into windows."""
+    frequency = Frequency.parse(spec.frequency)
+    batch = to_series_batch(piece, spec.key, frequency, spec.related)
+    common = spec.forecast_start == "global"
+    end = spec.global_end if common else None
+    if common:
+        batch = extend(batch, spec.global_end)
+    plan = BacktestPlan(horizon=spec.horizon, windows=max(spec.windows, 1), offset=spec.offset)
+    season = spec.mase_season_length
+    if spec.stage == "forecast":
+        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon)
+        last = batch.start + batch.lengths - 1
+        ends, cutoffs, actuals = None, last[:, None], None
+        visible = batch.lengths[:, None]
+    else:
+        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
+        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
+        windows = backtest_windows(batch, plan, spec.forecast_start, end)
+        ends, cutoffs = windows.ends, windows.cutoffs
+        actuals = windows.actuals(batch, score_filled=spec.score_filled)
+        visible = ends
+    first = np.broadcast_to(batch.offsets[:-1, None], visible.shape)
+    scale = mase_scale(_scored(batch, spec.score_filled), first, first + visible, season)
+    return _Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)
+
+
+def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
+    """The values that errors are measured on: what is not scored does not set the scale either."""
+    if batch.filled is None or score_filled:
+        return batch.values
+    return np.where(batch.filled != 0, np.nan, batch.values)
+
+
+def _by_choice(part: _Part, spec: TaskSpec) -> Iterator[tuple[_Part, tuple[ModelSpec, ...]]]:
+    choice = part.source.column("choice").to_numpy()
+    for value in np.unique(choice):
+        yield part.take(np.flatnonzero(choice == value)), spec.choices[int(value)]
+
+
+def _answers(part: _Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[_Part, Forecast, Fitted | None]]:
+    """The model's forecasts. A family keeps what concerns one row to that row; should it raise all the same, the
+    batch is halved until the series that it cannot bear stands alone and gets the fallback."""
+    options = {"seed": spec.seed, "max_evaluations": spec.max_evaluations}
+    try:
+        fitted = fit(part.series, model.name, part.ends, **options, **model.hyperparameters)
+        yield part, fitted.predict(spec.horizon, spec.quantiles, bounds=spec.bounds), fitted.numbers
+        return
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+    n = len(part.series)
+    if n > 1:
+        for index in np.array_split(np.arange(n), 2):
+            yield from _answers(part.take(index), model, spec)
+        return
+    stand_in = fit(part.series, FALLBACK_MODEL, part.ends, seed=spec.seed)
+    forecast = stand_in.predict(spec.horizon, spec.quantiles, bounds=spec.bounds)
+    forecast.status[...] = Status.FALLBACK
+    forecast.reason[...] = reason
+    yield part, forecast, None
+
+
+def _with_overhead(seconds: FloatArray, elapsed: float) -> FloatArray:
+    """Each row's share of the time since the last rows went out: its model's, and an equal part of everything else."""
+    return np.asarray(seconds + max(elapsed - seconds.sum(), 0.0) / max(len(seconds), 1), dtype=np.float64)
+
+
+def _shared_columns(part: _Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -> Columns:
+    """What is the same for all models of a part."""
+    width = part.cutoffs.shape[1]
+    index = pa.array(np.repeat(part.positions, width))
+    columns = {name: part.source.column(name).take(index) for name in (*spec.key, "bucket")}
+    columns["unit"] = pa.array(unit_of[part.source.column("place").to_numpy()[np.repeat(part.positions, width)]])
+    rows = len(index)
+    if part.actuals is None:
+        columns["window"] = repeated(0, pa.int32(), rows)
+        columns["actuals"] = nulls(pa.list_(pa.float64()), rows)
+    else:
+        columns["window"] = pa.array(np.tile(np.arange(1, width + 1, dtype=np.int32), len(part.series)))
+        columns["actuals"] = fixed_lists(part.actuals.reshape(rows, -1))
+    columns["mase_scale"] = pa.array(np.ascontiguousarray(part.scale.reshape(-1)))
+    return columns
+
+
+def _record_batch(
+    part: _Part,
+    forecast: Forecast,
+    numbers: Fitted | None,
+    shared: Columns,
+    seconds: FloatArray,
+    model: str,
+    spec: TaskSpec,
+) -> pa.RecordBatch:
+    labels = part.series.frequency.labels(part.cutoffs.reshape(-1) + 1)
+    columns = shared | forecast_columns(forecast, labels, seconds)
+    rows = len(seconds)
+    columns["model"] = repeated(model, pa.string(), rows)
+    lists = pa.list_(pa.float64())
+    columns["parameters"] = nulls(lists, rows) if numbers is None else fixed_lists(numbers.parameters)
+    keep_states = numbers is not None and spec.stage == "forecast"
+    columns["states"] = (
+        ragged_lists(numbers.states, numbers.state_offsets) if keep_states and numbers else nulls(lists, rows)
+    )
+    return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
