@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -139,9 +140,7 @@ def fit(
     """
     family = get_model(model)
     options = family.Hyperparameters.model_validate(hyperparameters)
-    rows = Rows.of(
-        batch, model, ends, season_length=options.season_length, seed=seed, max_evaluations=max_evaluations
-    )
+    rows = Rows.of(batch, model, ends, season_length=options.season_length, seed=seed, max_evaluations=max_evaluations)
     started = time.perf_counter()
     numbers = family.fit(rows, options)
     return FittedBatch(
@@ -173,7 +172,7 @@ def _checked_levels(horizon: int, quantiles: Sequence[float]) -> tuple[float, ..
     levels = tuple(float(q) for q in quantiles)
     if horizon < 1:
         raise ValueError(f"horizon is {horizon}; it must be at least 1")
-    if not levels or any(not 0 < q < 1 for q in levels) or any(b <= a for a, b in zip(levels, levels[1:], strict=False)):
+    if not levels or any(not 0 < q < 1 for q in levels) or any(b <= a for a, b in pairwise(levels)):
         raise ValueError(f"quantiles are {list(levels)}; they must be increasing and lie between 0 and 1")
     return levels
 
@@ -188,9 +187,7 @@ def _with_fallback(
     raw: RawForecast, rows: Rows, bad: Int64Array, facts: HistoryFacts, levels: tuple[float, ...]
 ) -> RawForecast:
     """Seasonal naive in the bad rows; zero where a row has no observation at all."""
-    part = replace(
-        rows, series=rows.series[bad], begin=rows.begin[bad], end=rows.end[bad], seeds=rows.seeds[bad]
-    )
+    part = replace(rows, series=rows.series[bad], begin=rows.begin[bad], end=rows.end[bad], seeds=rows.seeds[bad])
     family = get_model(FALLBACK_MODEL)
     stand_in = family.predict(family.fit(part, family.Hyperparameters()), raw.mean.shape[1], levels)
     empty = np.isnan(facts.low[bad])

@@ -58,8 +58,13 @@ class SeriesBatch:
         n = len(self.offsets) - 1
         if n < 0 or len(self.start) != n or len(self.keys) != n:
             raise ValueError(f"got {len(self.start)} starts and {len(self.keys)} keys for {n} series; they must agree")
-        if n >= 0 and (self.offsets[0] < 0 or self.offsets[-1] > len(self.values) or (np.diff(self.offsets) < 0).any()):
+        if n >= 0 and (
+            self.offsets[0] < 0 or self.offsets[-1] > len(self.values) or (np.diff(self.offsets) < 0).any()
+        ):
             raise ValueError("offsets must not decrease and must lie inside values")
+        for name, column in self.related.items():
+            if len(column.offsets) != n + 1:
+                raise ValueError(f"related series {name!r} has {len(column.offsets) - 1} rows for {n} series")
         object.__setattr__(self, "values", read_only(np.ascontiguousarray(self.values, dtype=np.float64)))
         object.__setattr__(self, "offsets", read_only(np.ascontiguousarray(self.offsets, dtype=np.int64)))
         object.__setattr__(self, "start", read_only(np.ascontiguousarray(self.start, dtype=np.int64)))
@@ -124,8 +129,11 @@ class SeriesBatch:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def take(self, index: npt.ArrayLike) -> SeriesBatch:
-        """The series at the given positions, copied."""
-        rows = np.asarray(index, dtype=np.int64)
+        """The series at the given positions (or where a mask [N] is true), copied."""
+        chosen = np.asarray(index)
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        if ((rows < 0) | (rows >= len(self))).any() or (chosen.dtype == bool and len(chosen) != len(self)):
+            raise IndexError(f"positions must lie between 0 and {len(self) - 1}, or be one truth value a series")
         values, offsets = _gather(self.values, self.offsets, rows)
         return SeriesBatch(
             values=values,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -73,21 +74,21 @@ class Frequency:
             if edge is not None or (anchor is not None and (unit != "W" or anchor not in _WEEKDAYS)):
                 raise FrequencyError(f"frequency {spelled!r} is not known; write it like one of {_EXAMPLES}")
             step = count * _FIXED_UNITS[unit]
-            start = _MONDAY_US if unit == "W" else 0
+            start = _MONDAY_US if step % WEEK_US == 0 else 0
             if anchor is not None:
                 start = (start + _WEEKDAYS.index(anchor) * DAY_US) % WEEK_US
             if origin is not None:
-                start = int(np.datetime64(origin, "us").astype(np.int64)) % step
+                start = _since_1970(spelled, origin, "us") % step
             open_phase = origin is None and (count > 1 or (unit == "W" and anchor is None)) and step >= DAY_US
             return cls(step_us=step, months=0, origin=start % step, anchored=not open_phase)
         if anchor is not None and (unit == "M" or anchor not in _MONTHS):
             raise FrequencyError(f"frequency {spelled!r} is not known; write it like one of {_EXAMPLES}")
         months = count * _MONTH_UNITS[unit]
         phase = 0 if anchor is None else _MONTHS.index(anchor)
-        if edge == "E" and anchor is not None:
-            phase += 1  # QE-DEC names the last month of a period, QS-JAN the first
+        if edge != "S" and anchor is not None:
+            phase += 1  # QE-DEC and Q-DEC name the last month of a period, QS-JAN the first
         if origin is not None:
-            phase = int(np.datetime64(origin, "M").astype(np.int64))
+            phase = _since_1970(spelled, origin, "M")
         open_phase = origin is None and anchor is None and months > 1
         return cls(step_us=0, months=months, origin=phase % months, month_end=edge == "E", anchored=not open_phase)
 
@@ -146,7 +147,10 @@ class Frequency:
             count = self.step_us // size
             spelled = f"{count if count > 1 else ''}{unit}"
             if not self.anchored:
-                return spelled
+                if count == 1 and unit != "W":
+                    continue  # "24h" leaves the hour open, "D" does not
+                weekday = (self.origin - _MONDAY_US) % WEEK_US // DAY_US
+                return f"{spelled}-{_WEEKDAYS[weekday]}" if unit == "W" and weekday else spelled
             if unit == "W" and count == 1 and self.origin % DAY_US == 0:
                 return f"W-{_WEEKDAYS[(self.origin - _MONDAY_US) % WEEK_US // DAY_US]}"
             default_origin = Frequency.parse(spelled)
@@ -168,6 +172,13 @@ class Frequency:
 
     def __str__(self) -> str:
         return self.name
+
+
+def _since_1970(spelled: str, origin: str, unit: Literal["us", "M"]) -> int:
+    try:
+        return int(np.datetime64(origin, unit).astype(np.int64))
+    except ValueError as error:
+        raise FrequencyError(f"frequency {spelled!r} has the origin {origin!r}, which is not a date") from error
 
 
 def to_microseconds(timestamps: npt.ArrayLike) -> Int64Array:
