@@ -193,7 +193,9 @@ def _with_fallback(
     empty = np.isnan(facts.low[bad])
     mean, quantiles = raw.mean.copy(), raw.quantiles.copy()
     mean[bad] = np.where(empty[:, None], 0.0, stand_in.mean)
-    quantiles[bad] = np.where(empty[:, None, None], 0.0, stand_in.quantiles)
+    # A spread that overflowed is left out: the stand-in is the last line, so it is always a number.
+    spread = np.where(np.isfinite(stand_in.quantiles), stand_in.quantiles, stand_in.mean[:, :, None])
+    quantiles[bad] = np.where(empty[:, None, None], 0.0, spread)
     return RawForecast(mean=mean, quantiles=quantiles)
 
 

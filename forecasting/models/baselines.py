@@ -158,13 +158,12 @@ class Naive(SeasonalNaive):
 
     name = "naive"
 
-    def _season(self, rows: Rows) -> int:
+    def _season(self, rows: Rows) -> int:  # noqa: ARG002
         return 1
 
 
 def gaussian(mean: FloatArray, deviation: FloatArray, quantiles: Sequence[float]) -> RawForecast:
     """Normal quantiles mean + deviation * z(q): mean and deviation [R, H], result quantiles [R, H, Q]."""
     z = ndtri(np.asarray(quantiles, dtype=np.float64))
-    return RawForecast(mean=mean, quantiles=mean[:, :, None] + deviation[:, :, None] * z)
-
-
+    with np.errstate(invalid="ignore", over="ignore"):  # squares may have overflowed: the guard sees to it
+        return RawForecast(mean=mean, quantiles=mean[:, :, None] + deviation[:, :, None] * z)
