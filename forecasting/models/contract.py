@@ -145,7 +145,7 @@ class Model(ABC):
     name: ClassVar[str]
     """The name in configs, seeds and tables."""
     cost: ClassVar[float]
-    """Expected core-microseconds per observation and window: plans work and breaks ties, never measured at run time."""
+    """Expected core-microseconds per observation and window: plans work and breaks ties; never measured."""
     Hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
     parameter_names: ClassVar[tuple[str, ...]] = ()
     needs_history: ClassVar[bool] = False
