@@ -1,0 +1,95 @@
+"""The verb `query`: SQL over the lake's tables and views."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+
+from jobs.context import ConfigSource, open_job
+from jobs.tables import console as default_console
+from jobs.tables import table
+from udfs.errors import InputError
+from udfs.views import register_views
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+QueryFormat = Literal["table", "csv", "json"]
+LEADERBOARD = "SELECT * FROM leaderboard ORDER BY run_id DESC, rank"
+_LOOKS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")
+"""Statements besides queries that only look."""
+
+
+def query(
+    config: ConfigSource, sql: str, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()
+) -> DataFrame:
+    """The answer to a SELECT over the lake: every table by its name and the views forecasts_latest,
+    forecast_quantiles, backtest, ledger and leaderboard.
+
+    These become temporary views of the session, where more SQL can use them afterwards. Raises InputError for SQL
+    that Spark cannot read and for statements that would change something.
+    """
+    from pyspark.errors import PySparkException
+
+    job = open_job(config, spark, overrides=overrides)
+    names = register_views(job.spark, job.lake)
+    if not names:
+        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    statement = sql.strip().rstrip(";").strip()
+    if not statement:
+        raise InputError(f"the query is empty; write a SELECT over {', '.join(names)}")
+    try:
+        if statement.split(None, 1)[0].upper() not in _LOOKS:
+            job.spark.sql(f"SELECT * FROM (\n{statement}\n)")  # only a query can stand here, and none is run by it
+        return job.spark.sql(statement)
+    except PySparkException as error:
+        raise InputError(f"the query cannot be answered: {_reason(error)}. Tables and views: {', '.join(names)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Spark's message without the query text and the trace."""
+    return str(error).strip().split("\n")[0].split("; line ")[0].split(" SQLSTATE")[0].strip().rstrip(".;")
+
+
+def render(
+    frame: DataFrame, form: QueryFormat = "table", limit: int = 50, console: Console | None = None
+) -> None:
+    """Print an answer: a table of at most `limit` rows, or all rows as CSV or as one JSON object a line."""
+    out = console or default_console()
+    if form == "table":
+        rows = frame.limit(limit + 1).collect()
+        out.print(table(frame.columns, [tuple(row) for row in rows[:limit]]))
+        if len(rows) > limit:
+            out.print(f"the first {limit} rows; there are more: --limit N shows N of them, --format csv writes all")
+    elif form == "csv":
+        _print_csv(frame, out)
+    else:
+        _print_json(frame, out)
+
+
+def _print_csv(frame: DataFrame, out: Console) -> None:
+    _print_line(frame.columns, out)
+    for row in frame.toLocalIterator():
+        _print_line(["" if value is None else _text(value) for value in row], out)
+
+
+def _text(value: object) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _print_line(cells: list[str], out: Console) -> None:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    out.out(line.getvalue(), highlight=False)
+
+
+def _print_json(frame: DataFrame, out: Console) -> None:
+    from pyspark.sql import functions as F
+
+    whole = F.to_json(F.struct(*(F.col(f"`{c}`") for c in frame.columns)), {"ignoreNullFields": "false"})
+    for row in frame.select(whole.alias("line")).toLocalIterator():
+        out.out(row["line"], highlight=False)

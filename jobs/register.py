@@ -1,0 +1,75 @@
+"""The verb `register`: tables, views and functions made known to a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.context import ConfigSource, open_job
+from jobs.tables import console as default_console
+from udfs.catalog import functions, registration
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True)
+class Registration:
+    """statements: the SQL, in order. functions: SQL that a catalog may refuse. ran: whether it was run. refused: why
+    the catalog took no functions, None where it did."""
+
+    statements: tuple[str, ...]
+    functions: tuple[str, ...]
+    ran: bool = False
+    refused: str | None = None
+
+
+def register(
+    config: ConfigSource,
+    spark: SparkSession | None = None,
+    *,
+    catalog: str | None = None,
+    schema: str | None = None,
+    run: bool = False,
+    overrides: Iterable[str] = (),
+) -> Registration:
+    """The SQL that makes the lake's tables and views known under `catalog.schema`, so that any session of that catalog
+    can SELECT from them; with `run` it is run in this session.
+
+    schema: by default the dataset group's name for a lake at a path. Run it again when the config asks for other
+    quantiles or when new tables have appeared. Raises InputError for an empty lake.
+    """
+    job = open_job(config, spark, overrides=overrides)
+    statements = registration(job.lake, catalog, schema)
+    extra = functions(job.lake, catalog, schema)
+    if not run:
+        return Registration(tuple(statements), tuple(extra))
+    for statement in statements:
+        job.spark.sql(statement)
+    return Registration(tuple(statements), tuple(extra), ran=True, refused=_try(job.spark, extra))
+
+
+def _try(spark: SparkSession, statements: Iterable[str]) -> str | None:
+    from pyspark.errors import PySparkException
+
+    try:
+        for statement in statements:
+            spark.sql(statement)
+    except PySparkException as error:
+        return str(error).strip().split("\n")[0]
+    return None
+
+
+def render(registration: Registration, console: Console | None = None) -> None:
+    """Print the SQL as a script, or what running it did."""
+    out = console or default_console()
+    if not registration.ran:
+        for statement in (*registration.statements, *registration.functions):
+            out.out(f"{statement};", highlight=False)
+        return
+    out.print(f"{len(registration.statements)} statements run: tables and views are known to the catalog")
+    if registration.refused is not None:
+        out.print(f"the catalog takes no SQL functions: {registration.refused}", highlight=False, markup=False)

@@ -1,0 +1,102 @@
+"""Everything that is derived from `results`: `metrics`, `selection` and `forecasts`.
+
+Each table's part of a run is replaced in one commit, so any of this can be repeated. The config is that of the run:
+its quantiles are the order of the numbers in `results`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forecasting.frequency import Frequency
+from udfs.config import Config
+from udfs.derive_metrics import metric_rows, with_chosen
+from udfs.derive_selection import only_candidates, selection_rows
+from udfs.derive_sums import ALL_WINDOWS, kept, series_sums
+from udfs.errors import InputError
+from udfs.lake import Lake, literal, quoted
+from udfs.runs import Run
+from udfs.schemas import BASELINE, quantile_column
+from udfs.steps import finite, quantile_values, step_label
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def config_of(run: Run) -> Config:
+    """The config that a run was made with."""
+    return Config.model_validate_json(run.config, context={"frames": True})
+
+
+def derive_backtest(lake: Lake, run_id: str, config: Config) -> None:
+    """`selection` and then `metrics` of a run, its results read once."""
+    if config.backtest.windows == 0:
+        derive_selection(lake, run_id, config)
+        return
+    with kept(series_sums(lake, run_id, config.quantiles)) as sums:
+        _write_selection(lake, run_id, selection_rows(lake, run_id, sums, config))
+        _write_metrics(lake, run_id, sums, config)
+
+
+def derive_metrics(lake: Lake, run_id: str, config: Config) -> None:
+    """`metrics` of a run's backtest windows: per item, per value of each metadata column and in total; per window and
+    over all windows (-1). With the pseudo-model `selected` where the run's selection is stored."""
+    with kept(series_sums(lake, run_id, config.quantiles)) as sums:
+        _write_metrics(lake, run_id, sums, config)
+
+
+def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
+    """`selection` of a run: each series' model by its summed loss over the backtest windows.
+
+    Without backtest windows each series of the run has one candidate and gets it.
+    """
+    if config.backtest.windows == 0:
+        _write_selection(lake, run_id, only_candidates(lake, run_id, config))
+        return
+    with kept(series_sums(lake, run_id, config.quantiles)) as sums:
+        _write_selection(lake, run_id, selection_rows(lake, run_id, sums, config))
+
+
+def derive_forecasts(lake: Lake, run_id: str, config: Config) -> None:
+    """`forecasts` of a run: a row a series and step. A step without a forecast has no row; the ledger says why."""
+    info = lake.info()
+    if info is None:
+        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    lake.ensure("forecasts")
+    rows = forecast_rows(lake, run_id, config, Frequency.parse(info.frequency))
+    lake.replace("forecasts", rows, {"run_id": run_id, "scenario": BASELINE})
+
+
+def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency) -> DataFrame:
+    """Rows of `forecasts` from the packed results of the stage `forecast`."""
+    from pyspark.sql import functions as F
+
+    results = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "forecast"))
+    steps = results.select(
+        *(quoted(name) for name in (*lake.layout.key, "model", "forecast_start", "quantiles", "bucket")),
+        F.posexplode("mean").alias("step", "mean"),
+    )
+    by_name = {
+        "run_id": f"{literal(run_id)} AS run_id",
+        "scenario": f"{literal(BASELINE)} AS scenario",
+        "step": "step + 1 AS step",
+        "timestamp": f"{step_label(frequency, 'forecast_start', 'step')} AS timestamp",
+        "mean": f"{finite('mean')} AS mean" if config.mean else "cast(NULL AS double) AS mean",
+    }
+    quantiles = quantile_values(config.quantiles, "step")
+    by_name |= {quantile_column(q): value for q, value in zip(config.quantiles, quantiles, strict=True)}
+    columns = [by_name.get(name, quoted(name)) for name in lake.schemas["forecasts"].names]
+    has_forecast = F.expr(f"{finite('mean')} IS NOT NULL")
+    return steps.where(has_forecast).selectExpr(*columns)
+
+
+def _write_selection(lake: Lake, run_id: str, rows: DataFrame) -> None:
+    lake.ensure("selection")
+    lake.replace("selection", rows, {"run_id": run_id})
+
+
+def _write_metrics(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:
+    lake.ensure("metrics")
+    rows = metric_rows(lake, run_id, with_chosen(lake, run_id, sums), config.quantiles)
+    windows = [ALL_WINDOWS, *range(1, config.backtest.windows + 1)]
+    lake.replace("metrics", rows, {"run_id": run_id, "window": windows})

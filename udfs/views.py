@@ -1,0 +1,138 @@
+"""The views that readers use, as SQL over the lake's tables: in a session, or in a catalog (see `udfs.catalog`).
+
+One rule for quantile columns: a view has one for every level that `forecasts` has a column for or the config asks
+for, in order of level; NULL in the rows of a run that did not ask for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from forecasting.frequency import Frequency
+from udfs.derive_sums import ALL_WINDOWS, SELECTED
+from udfs.lake import Lake, literal, quoted
+from udfs.schemas import BASELINE, quantile_column, quantile_level
+from udfs.steps import finite, quantile_value_of_run, step_label
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+Name = Callable[[str], str]
+"""From a table to what SQL calls it."""
+
+_QUANTILE = re.compile(r"p\d{1,2}(_\d+)?")
+_SOURCES = {
+    "forecasts_latest": ("forecasts", "runs"),
+    "forecast_quantiles": ("forecasts",),
+    "backtest": ("results", "runs"),
+    "ledger": ("results",),
+    "leaderboard": ("metrics",),
+}
+VIEWS = tuple(_SOURCES)
+
+
+def register_views(spark: SparkSession, lake: Lake, prefix: str = "") -> tuple[str, ...]:
+    """Make every table of the lake that is there, and every view over them, a temporary view of the session.
+
+    Names are those of the tables and views after `prefix`; temporary views of these names are replaced.
+    Returns the names.
+    """
+    tables = existing_tables(lake)
+    for table in tables:
+        lake.read(table).createOrReplaceTempView(quoted(prefix + table))
+    queries = view_queries(lake, lambda table: quoted(prefix + table), tables)
+    for view, query in queries.items():
+        spark.sql(query).createOrReplaceTempView(quoted(prefix + view))
+    return tuple(prefix + name for name in (*tables, *queries))
+
+
+def existing_tables(lake: Lake) -> tuple[str, ...]:
+    """The lake's tables that have been made."""
+    return tuple(table for table in lake.schemas if lake.exists(table))
+
+
+def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, str]:
+    """The SELECT of every view whose tables are there, by name."""
+    info = lake.info()
+    if info is None:
+        return {}
+    stored = lake.read("forecasts").columns if "forecasts" in tables else []
+    levels = quantile_levels(lake, stored)
+    makers: dict[str, Callable[[], str]] = {
+        "forecasts_latest": lambda: _forecasts_latest(lake, name, levels, stored),
+        "forecast_quantiles": lambda: _forecast_quantiles(lake, name, levels, stored),
+        "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency)),
+        "ledger": lambda: _ledger(lake, name),
+        "leaderboard": lambda: _leaderboard(name),
+    }
+    return {view: makers[view]() for view, sources in _SOURCES.items() if set(sources) <= set(tables)}
+
+
+def quantile_levels(lake: Lake, columns: Sequence[str]) -> tuple[float, ...]:
+    """The levels of a view's quantile columns."""
+    mine = [c for c in columns if _QUANTILE.fullmatch(c) and c not in lake.layout.key]
+    return tuple(sorted({*lake.layout.quantiles, *map(quantile_level, mine)}))
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(map(quoted, columns))
+
+
+def _forecasts_latest(lake: Lake, name: Name, levels: Sequence[float], stored: Collection[str]) -> str:
+    quantiles = [quantile_column(q) for q in levels]
+    values = [quoted(q) if q in stored else f"cast(NULL AS double) AS {quoted(q)}" for q in quantiles]
+    columns = _listed(("run_id", *lake.layout.key, "step", "timestamp", "model", "mean"))
+    return (
+        f"SELECT {columns}, {', '.join(values)} FROM {name('forecasts')} "
+        f"WHERE scenario = {literal(BASELINE)} AND run_id IN (SELECT run_id FROM {name('runs')} WHERE published)"
+    )
+
+
+def _forecast_quantiles(lake: Lake, name: Name, levels: Sequence[float], stored: Collection[str]) -> str:
+    columns = _listed(("run_id", "scenario", *lake.layout.key, "step", "timestamp", "model"))
+    there = [q for q in levels if quantile_column(q) in stored]
+    pairs = ", ".join(f"{literal(q)}D, {quoted(quantile_column(q))}" for q in there)
+    return (
+        f"SELECT {columns}, quantile, value FROM {name('forecasts')} "
+        f"LATERAL VIEW stack({len(there)}, {pairs}) long AS quantile, value WHERE value IS NOT NULL"
+    )
+
+
+def _backtest(lake: Lake, name: Name, levels: Sequence[float], frequency: Frequency) -> str:
+    key = ", ".join(f"r.{quoted(k)}" for k in lake.layout.key)
+    quantiles = ", ".join(quantile_value_of_run(q, "position", "levels") for q in levels)
+    label = step_label(frequency, "forecast_start", "position")
+    return (
+        f"SELECT run_id, {_listed(lake.layout.key)}, model, window, forecast_start, position + 1 AS step, "
+        f"{label} AS timestamp, {finite('get(actuals, position)')} AS actual, {finite('step_mean')} AS mean, "
+        f"{quantiles}, status FROM (SELECT r.run_id, {key}, r.model, r.window, r.forecast_start, r.mean, r.quantiles, "
+        f"r.actuals, r.status, u.quantiles AS levels FROM {name('results')} r JOIN {name('runs')} u "
+        "ON r.run_id = u.run_id WHERE r.stage = 'backtest') LATERAL VIEW posexplode(mean) steps AS position, step_mean"
+    )
+
+
+def _ledger(lake: Lake, name: Name) -> str:
+    columns = _listed(
+        (
+            *("run_id", "stage", *lake.layout.key, "model", "window", "forecast_start", "status", "reason", "seconds"),
+            *("n_obs", "n_filled", "n_clipped", "evaluations", "unit"),
+        )
+    )
+    return f"SELECT {columns} FROM {name('results')}"
+
+
+def _leaderboard(name: Name) -> str:
+    """`selected` costs what all models cost together: they had to run so that it could be chosen."""
+    every = f"sum(CASE WHEN t.model <> {literal(SELECTED)} THEN t.seconds END) OVER (PARTITION BY t.run_id)"
+    seconds = f"CASE WHEN t.model = {literal(SELECTED)} THEN {every} ELSE t.seconds END"
+    return (
+        "SELECT t.run_id, rank() OVER (PARTITION BY t.run_id ORDER BY t.mean_wQL ASC NULLS LAST) AS rank, t.model, "
+        "t.mean_wQL, t.WAPE, t.RMSE, t.MASE, t.coverage, s.n_series, "
+        "t.n_fallback / nullif(t.n_series, 0) AS fallback_share, "
+        f"1000 * ({seconds}) / nullif(s.n_series, 0) AS core_seconds_per_1000_series "
+        f"FROM {name('metrics')} t JOIN (SELECT run_id, model, max(n_series) AS n_series FROM {name('metrics')} "
+        "WHERE scope = 'total' AND window > 0 GROUP BY run_id, model) s ON t.run_id = s.run_id AND t.model = s.model "
+        f"WHERE t.scope = 'total' AND t.window = {ALL_WINDOWS} ORDER BY t.run_id, rank"
+    )
