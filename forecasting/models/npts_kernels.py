@@ -250,7 +250,7 @@ def forecast_scaled(
         for h in range(horizon):
             phase_of_step[h] = table[at]
             at = at + 1 if at + 1 < period else 0
-        rate = 0.0 if uniform else alpha / (n + horizon - 1)
+        rate = 0.0 if uniform else alpha / max(n + horizon - 1, 1)
         newest[:], newest_observed[:], mass[:] = _NEVER, _NEVER, 0.0
         at, k = now, 0
         for lag in range(1, n + 1):

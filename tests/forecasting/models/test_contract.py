@@ -11,12 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forecasting import FittedBatch, Forecast, SeriesBatch, Status, fit, forecast
+import forecasting
+from forecasting import FittedBatch, Forecast, SeriesBatch, Status
 from forecasting.models.contract import Rows
 from forecasting.models.registry import get_model, model_names
 
 USER_MODEL = "user_models:drift"
-MODELS = (*model_names(), USER_MODEL)
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in (*model_names(), USER_MODEL)},
+    "npts gluonts": ("npts", {"distance": "gluonts"}),
+    "npts plain": ("npts", {"use_seasonal_model": False, "exp_kernel_weights": 0.3, "context_length": 25}),
+    "npts climatology": ("npts", {"kernel_type": "uniform", "use_default_time_features": False}),
+}
+"""Every family as it comes, and other variants of some: a model and its hyperparameters."""
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 START = "2019-03-01"
 NAN = math.nan
@@ -25,6 +32,16 @@ STANDING = {"n_obs", "gap"}
 """Where a series stands, kept among the parameters: moved by `update`, unlike the estimates."""
 
 every_model = pytest.mark.parametrize("model", MODELS)
+
+
+def fit(batch: SeriesBatch, model: str, ends: Any = None, **options: Any) -> FittedBatch:
+    name, variant = MODELS.get(model, (model, {}))
+    return forecasting.fit(batch, name, ends, **{**variant, **options})
+
+
+def forecast(batch: SeriesBatch, model: str, horizon: int, levels: Any = (0.1, 0.5, 0.9), **options: Any) -> Forecast:
+    fallback = options.pop("fallback", True)
+    return fit(batch, model, **options).predict(horizon, levels, fallback=fallback)
 
 
 def monthly(n: int, seed: int = 0) -> np.ndarray:
@@ -230,14 +247,14 @@ def test_parameters_and_states_are_all_there_is(model: str) -> None:
     shown = batch_of(arrays if fitted.model.needs_history else [np.full(len(y), np.nan) for y in arrays])
     stored = replace(
         numbers,
-        rows=Rows.of(shown, model, season_length=numbers.rows.season_length, seed=9),
+        rows=Rows.of(shown, fitted.model.name, season_length=numbers.rows.season_length, seed=9),
         parameters=np.array(
             [[float(repr(float(x))) for x in row] for row in numbers.parameters], dtype=np.float64
         ).reshape(numbers.parameters.shape),
         states=np.array([float(repr(float(x))) for x in numbers.states]),
         state_offsets=np.array(numbers.state_offsets.tolist()),
     )
-    family = get_model(model)
+    family = fitted.model
     fresh = replace(numbers, status=numbers.status.copy(), reason=numbers.reason.copy())
     a, b = family.predict(fresh, 9, LEVELS), family.predict(stored, 9, LEVELS)
     np.testing.assert_array_equal(a.mean, b.mean)
@@ -252,7 +269,7 @@ def test_predict_changes_nothing(model: str) -> None:
     assert_same(first, fitted.predict(6, LEVELS, fallback=False))
 
 
-@every_model
+@pytest.mark.parametrize("model", [m for m in MODELS if m != "npts gluonts"])  # its unit of distance is the horizon's
 def test_a_longer_horizon_begins_with_the_shorter_one(model: str) -> None:
     fitted = fit(batch_of(CASES.values()), model)
     long, short = fitted.predict(25, LEVELS, fallback=False), fitted.predict(4, LEVELS, fallback=False)
@@ -283,7 +300,7 @@ def test_update_by_steps_or_at_once_or_by_nothing(model: str) -> None:
     assert (moved > 0).mean() > 0.5
 
 
-@pytest.mark.parametrize("model", [m for m in MODELS if get_model(m).needs_history])
+@pytest.mark.parametrize("model", [m for m in MODELS if get_model(MODELS[m][0]).needs_history])
 def test_models_that_read_the_history_see_the_newer_one(model: str) -> None:
     arrays = [y for y in CASES.values() if len(y) >= 40]
     fresh = fit(batch_of([y[:39] for y in arrays]), model, seed=2)
@@ -292,12 +309,13 @@ def test_models_that_read_the_history_see_the_newer_one(model: str) -> None:
 
 @every_model
 def test_ten_thousand_random_series_without_one_wrong_number(model: str) -> None:
+    """With the fallback off and on."""
     arrays = random_series(10_000, seed=12)
     result = forecast(batch_of(arrays), model, 6, LEVELS, fallback=False)
     seen = np.array([np.isfinite(y).any() for y in arrays])
     refused = seen & (result.status == Status.FAILED)
-    assert set(result.reason[refused]) <= {"explosive"}  # finite, but too wide on a few geometric random walks
-    assert refused.sum() <= 20
+    assert set(result.reason[refused]) <= {"explosive", "no_observations_in_context"}
+    assert (result.reason == "explosive").sum() <= 20  # finite, but too wide on a few geometric random walks
     assert_sound(result, seen & ~refused)
     assert (result.status[~seen] == Status.FAILED).all()
     assert np.isnan(result.mean[~seen]).all()
@@ -324,7 +342,7 @@ def test_hypothesis_finds_no_series_that_breaks_a_model(
     seen = np.array([np.isfinite(y).any() for y in arrays])
     assert (honest.status[~seen] == Status.FAILED).all()
     assert_sound(honest, honest.status != Status.FAILED)
-    allowed = {"explosive", "not_finite"}
+    allowed = {"explosive", "not_finite", "no_observations_in_context"}
     assert set(honest.reason[seen & (honest.status == Status.FAILED)]) <= allowed
 
 

@@ -19,7 +19,10 @@ from pydantic import ValidationError
 from forecasting import SeriesBatch, Status, fit, forecast
 from forecasting.frequency import Frequency
 from forecasting.models.npts import NO_OBSERVATIONS_IN_CONTEXT
+from forecasting.models.npts_kernels import forecast_by_phase, forecast_scaled, observed
 from forecasting.models.seasons import calendar, counted
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:gluonts", "ignore::UserWarning:gluonts")
 
 START = "2021-02-04"  # a Thursday, so that it lies on the weekly grid below
 PERIODS = {"MS": "M", "D": "D", "h": "h", "W-THU": "W-THU", "15min": "15min", "QS": "Q", "2h": "2h"}
@@ -323,3 +326,21 @@ def test_update_sees_the_newer_points() -> None:
     fresh = fit(newer, "npts").predict(10)
     np.testing.assert_array_equal(updated.quantiles, fresh.quantiles)
     np.testing.assert_array_equal(updated.status, fresh.status)
+
+
+def test_each_kernel_has_compiled_once_whatever_the_batch_came_from() -> None:
+    y = np.arange(30.0)
+    whole = SeriesBatch.from_arrays([y, y], start=START, freq="D")
+    foreign = SeriesBatch(np.r_[y, y], np.array([0, 30, 60]), np.zeros(2), whole.frequency, ["a", "b"])
+    for distance in ("steps", "gluonts"):
+        for batch in (whole, whole.take([1, 0]), foreign):
+            for ends in (None, [[20, 30], [25, 30]]):
+                fit(batch, "npts", ends, distance=distance).predict(3)
+        fit(whole, "npts", distance=distance).update(with_one_more_point(whole)).predict(3)
+    for kernel in (observed, forecast_by_phase, forecast_scaled):
+        assert len(kernel.signatures) == 1
+
+
+def with_one_more_point(batch: SeriesBatch) -> SeriesBatch:
+    arrays = [np.r_[batch.series(i), 1.0] for i in range(len(batch))]
+    return SeriesBatch.from_arrays(arrays, start=START, freq="D")
