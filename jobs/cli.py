@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from udfs.errors import DONE, FAILED, AlmanacError
+from udfs.errors import DONE, FAILED, AlmanacError, InputError
 
 app = typer.Typer(
     name="almanac",
@@ -33,6 +33,9 @@ Where = Annotated[str | None, typer.Option("--where", help="Only series that mee
 Items = Annotated[
     list[str] | None, typer.Option("--item", help="Only this series: key parts joined by '/'. Repeatable.")
 ]
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Time a sample; print core-hours and cost; write nothing.")]
 
 
 def guarded(action: Callable[[], Any]) -> None:
@@ -65,18 +68,211 @@ def run(
     item: Items = None,
     run_id: RunId = None,
     resume: Resume = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Time a sample, print hours and cost, write nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """The whole pipeline: ingest, backtest, select, forecast, publish."""
-    if dry_run:
-        from jobs.estimate import estimate, render_estimate
 
-        guarded(lambda: render_estimate(estimate(config, overrides=overrides or ())))
-    from jobs.run import render
-    from jobs.run import run as action
+    def action() -> None:
+        if dry_run:
+            from jobs import estimate
 
-    options: dict[str, Any] = {"where": where, "items": item, "run_id": run_id, "resume": resume}
-    guarded(lambda: render(action(config, overrides=overrides or (), **options)))
+            estimate.render(estimate.estimate(config, overrides=overrides or (), where=where, only=item))
+            return
+        import jobs.run as verb
+
+        report = verb.run(config, overrides=overrides or (), where=where, only=item, run_id=run_id, resume=resume)
+        verb.render(report)
+        if report.threshold is not None:
+            raise report.threshold
+
+    guarded(action)
+
+
+@app.command()
+def ingest(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Read the sources, check every row, aggregate to the frequency, pack one row a series."""
+
+    def action() -> None:
+        import jobs.ingest as verb
+
+        verb.render(verb.ingest(config, overrides=overrides or ()))
+
+    guarded(action)
+
+
+@app.command()
+def backtest(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    where: Where = None,
+    item: Items = None,
+    run_id: RunId = None,
+    resume: Resume = False,
+) -> None:
+    """Run every model of each series on the backtest windows."""
+
+    def action() -> None:
+        import jobs.backtest as verb
+        from jobs.progress import progress
+        from jobs.tables import console
+
+        out = console()
+        with progress("backtest", out) as update:
+            done = verb.backtest(
+                config, overrides=overrides or (), where=where, items=item, run_id=run_id, resume=resume,
+                on_progress=update,
+            )  # fmt: skip
+        out.print(f"Backtests of run {done.run_id} are done; next: almanac select", highlight=False)
+
+    guarded(action)
+
+
+@app.command()
+def select(config: ConfigFile, overrides: Overrides = None, run_id: RunId = None) -> None:
+    """Metrics from the backtests, and the best model of each series."""
+
+    def action() -> None:
+        import jobs.select as verb
+
+        verb.render(verb.select(config, overrides=overrides or (), run_id=run_id))
+
+    guarded(action)
+
+
+@app.command()
+def forecast(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    where: Where = None,
+    item: Items = None,
+    run_id: RunId = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="One model for all series, instead of the choice.")
+    ] = None,
+) -> None:
+    """Forecast every series by its chosen model and publish the run."""
+
+    def action() -> None:
+        import jobs.forecast as verb
+        from jobs.progress import progress
+        from jobs.tables import console
+
+        out = console()
+        with progress("forecast", out) as update:
+            done = verb.forecast(
+                config, overrides=overrides or (), where=where, items=item, run_id=run_id, model=model,
+                on_progress=update,
+            )  # fmt: skip
+        out.print(f"Forecasts of run {done.run_id} are published", highlight=False)
+
+    guarded(action)
+
+
+@app.command()
+def evaluate(config: ConfigFile, overrides: Overrides = None, run_id: RunId = None) -> None:
+    """Score stored forecasts against actuals that have arrived since."""
+
+    def action() -> None:
+        import jobs.evaluate as verb
+
+        verb.render(verb.evaluate(config, overrides=overrides or (), run_id=run_id))
+
+    guarded(action)
+
+
+@app.command()
+def export(
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option("--out", help="Folder for part files, or one file with --single.")],
+    form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    single: Annotated[bool, typer.Option("--single", help="One file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overrides: Overrides = None,
+    run_id: RunId = None,
+) -> None:
+    """Write forecasts as files, in the layout of Amazon Forecast's export."""
+
+    def action() -> None:
+        import jobs.export as verb
+
+        options: dict[str, Any] = {"form": form, "single": single, "overwrite": overwrite, "run_id": run_id}
+        verb.render(verb.export(config, str(out), overrides=overrides or (), **options))
+
+    guarded(action)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="A SELECT over tables and views.")],
+    config: ConfigFile,
+    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    limit: Annotated[int, typer.Option("--limit", help="Rows of a table.", min=1)] = 50,
+    overrides: Overrides = None,
+) -> None:
+    """Print the answer to a SELECT."""
+
+    def action() -> None:
+        import jobs.query as verb
+
+        if form not in ("table", "csv", "json"):
+            raise InputError(f"--format is {form!r}; expected table, csv or json")
+        verb.render(verb.query(config, sql, overrides=overrides or ()), form, limit)  # type: ignore[arg-type]
+
+    guarded(action)
+
+
+@app.command()
+def plot(
+    config: ConfigFile,
+    item: Annotated[str, typer.Option("--item", help="The series: key parts joined by '/'.")],
+    out: Annotated[Path, typer.Option("--out", help="The picture, a PNG, SVG or PDF.")],
+    step: Annotated[
+        int | None, typer.Option("--step", help="One step's whole distribution instead of the fan.")
+    ] = None,
+    overrides: Overrides = None,
+    run_id: RunId = None,
+) -> None:
+    """Draw a series' history and forecast fan, or the distribution of one step."""
+
+    def action() -> None:
+        import jobs.plot as verb
+        from jobs.tables import console
+
+        made = verb.plot(config, item, out, step=step, run_id=run_id, overrides=overrides or ())
+        console().print(f"Picture: {made}", highlight=False, soft_wrap=True)
+
+    guarded(action)
+
+
+@app.command()
+def describe(config: ConfigFile, overrides: Overrides = None) -> None:
+    """What is in the lake: tables, series, refused rows, runs."""
+
+    def action() -> None:
+        import jobs.describe as verb
+
+        verb.render(verb.describe(config, overrides=overrides or ()))
+
+    guarded(action)
+
+
+@app.command()
+def register(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    catalog: Annotated[str | None, typer.Option("--catalog", help="By default the session's own.")] = None,
+    schema: Annotated[str | None, typer.Option("--schema", help="By default the dataset group's name.")] = None,
+    execute: Annotated[bool, typer.Option("--run", help="Run the SQL instead of printing it.")] = False,
+) -> None:
+    """The SQL that makes tables, views and functions known to a catalog."""
+
+    def action() -> None:
+        import jobs.register as verb
+
+        made = verb.register(config, overrides=overrides or (), catalog=catalog, schema=schema, run=execute)
+        verb.render(made)
+
+    guarded(action)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
