@@ -15,18 +15,24 @@ from jobs.forecast import forecast
 from jobs.ingest import ingest
 from jobs.ingest import render as render_ingest
 from jobs.progress import progress
-from jobs.select import select
+from jobs.select import chosen, select
+from jobs.select import render as render_choice
 from jobs.stage import unfinished_run
+from jobs.tables import console as default_console
 from jobs.tables import show
 from jobs.warm import warming
 from udfs import runs
 from udfs.config.load import config_hash, load_config
 from udfs.errors import ThresholdError
 from udfs.runs import Run
+from udfs.schemas import quantile_column
 from udfs.views import register_views
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+
+_SHOWN_STEPS = 7
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class RunReport:
 
     run: Run
     job: Job
+    source: str = "CONFIG"
     threshold: ThresholdError | None = None
 
 
@@ -56,11 +63,11 @@ def run(
 
     target, related, items: DataFrames in place of the config's sources. where: SQL over the key columns; only: items,
     key parts joined by "/". resume: go on with the newest unfinished run of this config; its inputs are those that it
-    began with, so nothing is ingested. Raises InputError and ConfigError before anything is written. When
-    more series than limits.max_failed_share have no forecast of their own, the report says so (`threshold`) and the run
-    is not published; the command line then ends with exit code 3.
+    began with, so nothing is ingested. Raises InputError and ConfigError before anything is written. When more series
+    than limits.max_failed_share have no forecast of their own, the report says so (`threshold`) and the run is not
+    published; the command line then ends with exit code 3.
     """
-    out = console or Console()
+    out = console or default_console()
     frames = Frames(target=target, related=related, items=items)
     loaded = load_config(config, overrides, frames=frames.given)
     limits = (where, only)
@@ -85,32 +92,59 @@ def run(
     except ThresholdError as passed:
         threshold = passed
         done = runs.newest(job.lake, config_hash(loaded))[0]
-    return RunReport(run=done, job=job, threshold=threshold)
+    return RunReport(run=done, job=job, source=_named(config), threshold=threshold)
+
+
+def _named(config: ConfigSource) -> str:
+    """The config as a command line would name it."""
+    return str(config) if isinstance(config, str | Path) else "CONFIG"
 
 
 def render(report: RunReport, console: Console | None = None, *, picture: Path | None = None) -> None:
     """The leaderboard, how many series chose each model, one forecast, where things are, what to try next."""
-    out = console or Console()
-    spark, lake = report.job.spark, report.job.lake
-    register_views(spark, lake)
-    if report.job.config.backtest.windows:
-        show(
-            spark.sql("SELECT * FROM leaderboard WHERE run_id = :run", args={"run": report.run.run_id}),
-            out,
-            "Leaderboard",
-        )
-        chosen = (
-            "SELECT model, count(*) AS series FROM selection WHERE run_id = :run GROUP BY model ORDER BY series DESC"
-        )
-        show(spark.sql(chosen, args={"run": report.run.run_id}), out, "Models chosen")
-    first = spark.sql(
-        "SELECT * FROM forecasts WHERE run_id = :run AND step = 1 ORDER BY p50 DESC LIMIT 1",
-        args={"run": report.run.run_id},
-    )
-    show(first, out, "One forecast")
-    out.print(f"run {report.run.run_id}, tables in {lake.place.path or lake.place.schema_}")
+    out = console or default_console()
+    job, run_id = report.job, report.run.run_id
+    register_views(job.spark, job.lake)
+    if job.config.backtest.windows:
+        board = "SELECT * EXCEPT (run_id) FROM leaderboard WHERE run_id = :run ORDER BY rank"
+        show(job.spark.sql(board, args={"run": run_id}), out, "Leaderboard: all backtest windows, best first")
+        render_choice(chosen(job, run_id), out)
+    _show_one(report, out)
+    place = job.lake.place.path or ".".join(p for p in (job.lake.place.catalog, job.lake.place.schema_) if p)
+    out.print(f"Tables of run {run_id}: {place}", highlight=False, soft_wrap=True)
     if picture is not None:
-        out.print(f"picture: {picture}")
+        out.print(f"Picture: {picture}", highlight=False, soft_wrap=True)
+    columns = ", ".join((*job.lake.layout.key, *_values(report)))
+    out.print(
+        f"Next: almanac query --config {report.source} "
+        f'"SELECT {columns}, timestamp FROM forecasts_latest WHERE step = 1 ORDER BY {_values(report)[0]} DESC"',
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _values(report: RunReport) -> list[str]:
+    """The forecast columns of the run's config, the point forecast first."""
+    names = [quantile_column(q) for q in report.job.config.quantiles]
+    point = "p50" if "p50" in names else "mean" if report.job.config.mean else names[len(names) // 2]
+    return [point, *(name for name in names if name != point)]
+
+
+def _show_one(report: RunReport, out: Console) -> None:
+    """A week of the largest series' forecast."""
+    from pyspark.sql import functions as F
+
+    job, key = report.job, report.job.lake.layout.key
+    values = _values(report)
+    latest = job.lake.read("forecasts").where(F.col("run_id") == report.run.run_id)
+    top = latest.groupBy(*key).agg(F.sum(values[0]).alias("total")).orderBy(F.col("total").desc(), *key).first()
+    if top is None:
+        return
+    mine = latest
+    for name in key:
+        mine = mine.where(F.col(name) == top[name])
+    rows = mine.where(F.col("step") <= _SHOWN_STEPS).orderBy("step").select("timestamp", "model", *values)
+    show(rows, out, f"Forecast of {'/'.join(top[name] for name in key)}, its first {_SHOWN_STEPS} steps")
 
 
 if __name__ == "__main__":
