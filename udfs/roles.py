@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from udfs.config import Config
-from udfs.config.schema import Aggregation, Source
+from udfs.config.sources import Aggregation, Source
 from udfs.errors import InputError
 from udfs.lake import as_json
 
@@ -104,7 +104,8 @@ def _role(
     if unknown:
         near = difflib.get_close_matches(unknown[0], ours, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"{place}.columns names {unknown[0]!r}, which it does not use; {hint}It uses: {', '.join(ours)}")
+        used = ", ".join(ours)
+        raise InputError(f"{place}.columns names {unknown[0]!r}, which it does not use; {hint}it uses: {used}")
     columns = {c: values.get(c) or source.columns.get(c, c) for c in ours}
     decisive = {
         "columns": columns,

@@ -1,0 +1,76 @@
+"""The verb `ingest`: sources into the lake's tables and the packed series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from jobs.context import ConfigSource, Frames, open_job
+from udfs.cleaning import REASONS
+from udfs.errors import InputError
+from udfs.ingest import IngestReport, ingest_sources
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def ingest(
+    config: ConfigSource,
+    spark: SparkSession | None = None,
+    *,
+    target: DataFrame | None = None,
+    related: Sequence[DataFrame | None] = (),
+    items: Sequence[DataFrame | None] = (),
+    overrides: Iterable[str] = (),
+) -> IngestReport:
+    """Read and check the sources of the config and bring the lake up to date; the same sources again change nothing.
+
+    target, related, items: Spark DataFrames in place of the config's sources, in its order (None: the config's own).
+    Raises InputError, with the lake as it was, when the input is not there or cannot be used.
+    """
+    given = Frames(target=target, related=related, items=items)  # type: ignore[arg-type]
+    job = open_job(config, spark, overrides=overrides, frames=given)
+    data = job.config.data
+    frames = {} if target is None else {"target": target}
+    for kind, listed, known in (("related", related, data.related), ("items", items, data.items)):
+        if len(listed) > len(known):
+            raise InputError(f"got {len(listed)} DataFrames for {kind}, and the config has {len(known)} data.{kind}")
+        frames |= {f"{kind}:{i}": frame for i, frame in enumerate(listed) if frame is not None}
+    for name, frame in frames.items():
+        if not hasattr(frame, "sparkSession"):
+            kind = type(frame).__name__
+            raise InputError(f"{name} is a {kind}; expected a Spark DataFrame: spark.createDataFrame(...) makes one")
+    return ingest_sources(job.lake, job.config, frames)
+
+
+def render(report: IngestReport, console: Console | None = None) -> None:
+    """Print the counts."""
+    out = console or Console()
+    n = report.sources
+    changes = ", ".join(f"{n.get(what, 0):,} {what}" for what in ("new", "changed", "removed", "unchanged"))
+    if not report.changed:
+        out.print(f"ingest: nothing to do, the sources are as they were ({changes})", highlight=False)
+    else:
+        out.print(f"ingest: sources: {changes}", highlight=False)
+        table = Table("read for", "rows", "accepted", "refused")
+        for role, rows in report.rows.items():
+            accepted = report.accepted.get(role, 0)
+            table.add_row(role, f"{rows:,}", f"{accepted:,}", f"{rows - accepted:,}")
+        out.print(table)
+    for reason, rows in report.rejected.items():
+        out.print(f"  refused: {rows:,} {reason} ({REASONS[reason]})", highlight=False, markup=False)
+    if report.rejected:
+        out.print("  they are in the table `rejects`, as they were read", highlight=False)
+    kinds = ", ".join(f"{rows:,} {kind}" for kind, rows in report.lifecycle.items())
+    out.print(f"series: {report.n_series:,} on the grid {report.frequency} ({kinds})", highlight=False)
+    for note in report.notes:
+        out.print(f"note: {note}", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main()

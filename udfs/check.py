@@ -1,0 +1,266 @@
+"""What ingest looks at before it writes anything: how many rows can be used, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from forecasting.frequency import DAY_US, WEEK_US, Frequency
+from udfs.changes import By
+from udfs.cleaning import REASON, REASONS, ROW, TIME, clean, group_columns, grouped, has_ambiguity
+from udfs.config import Config
+from udfs.errors import InputError
+from udfs.grid import floor_div, months_of
+from udfs.lake import Lake
+from udfs.roles import Role
+from udfs.sources import Located
+from udfs.unreadable import explained
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class InputRows:
+    """The raw rows of a role's sources that are read this time."""
+
+    located: Located
+    sources: Collection[str]
+    raw: DataFrame
+
+    @property
+    def role(self) -> Role:
+        """The role they are read for."""
+        return self.located.role
+
+
+@dataclass(frozen=True)
+class Counts:
+    """(role, source, reason) -> rows; the reason of accepted rows is empty."""
+
+    cells: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def rows(self, role: str | None = None) -> dict[str, int]:
+        """Rows read by role."""
+        return self._by(0, lambda r, _: role in (None, r))
+
+    def accepted(self) -> dict[str, int]:
+        """Rows that can be used, by role."""
+        return self._by(0, lambda _, reason: not reason)
+
+    def rejected(self, role: str | None = None) -> dict[str, int]:
+        """Rows that cannot be used, by reason, the most frequent first."""
+        found = self._by(2, lambda r, reason: bool(reason) and role in (None, r))
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    def _by(self, part: int, wanted: object) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for cell, n in self.cells.items():
+            if n and wanted(cell[0], cell[2]):  # type: ignore[operator]
+                found[cell[part]] = found.get(cell[part], 0) + n
+        return found
+
+    def of_sources(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(role, source) -> rows read, rows refused."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for (role, source, reason), n in self.cells.items():
+            read, refused = found.get((role, source), (0, 0))
+            found[role, source] = (read + n, refused + (n if reason else 0))
+        return found
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Input that may be written. rows: role name -> role and its rows, grouped by source, key and period."""
+
+    counts: Counts
+    rows: Mapping[str, tuple[Role, DataFrame]]
+    inputs: Sequence[_Cleaner]
+
+    def rejects(self) -> DataFrame | None:
+        """Rows of the table `rejects`; None when there are none."""
+        parts = [each.rejects() for each in self.inputs if self.counts.rejected(each.role.name)]
+        return reduce(lambda a, b: a.unionByName(b), parts) if parts else None
+
+
+@dataclass(frozen=True)
+class _Cleaner:
+    """A role's rows, cleaned. known: the key parts that targets and metadata have, for a related role."""
+
+    rows: InputRows
+    frequency: Frequency
+    zone: str | None
+    known: DataFrame | None = None
+
+    @property
+    def role(self) -> Role:
+        return self.rows.role
+
+    def marked(self, *, with_row: bool = False) -> DataFrame:
+        """All rows, with the reason that each is refused for."""
+        from pyspark.sql import functions as F
+
+        rows = clean(self.rows.raw, self.role, self.frequency, self.zone, with_row=with_row)
+        if self.known is None:
+            return rows
+        known = self.known.withColumn("#known", F.lit(True))
+        unknown = F.when(F.col("#known").isNull(), F.lit("unknown_item"))
+        return rows.join(known, list(self.role.key), "left").withColumn(REASON, F.coalesce(REASON, unknown))
+
+    def groups(self) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        return grouped(self.marked().where(F.col(REASON).isNull()), self.role)
+
+    def counted(self) -> list[DataFrame]:
+        """source, reason ('' for accepted), n; duplicates are counted among the accepted too."""
+        from pyspark.sql import functions as F
+
+        name = F.lit(self.role.name).alias("role")
+        reason = F.coalesce(REASON, F.lit("")).alias("reason")
+        parts = [self.marked().groupBy("source", reason).agg(F.count(F.lit(1)).alias("n"))]
+        if has_ambiguity(self.role):
+            torn = self.groups().where("`#ambiguous`")
+            duplicates = torn.groupBy("source").agg(F.sum("#rows").alias("n"))
+            parts.append(duplicates.select("source", F.lit("duplicate").alias("reason"), "n"))
+        return [part.select(name, "source", "reason", "n") for part in parts]
+
+    def rejects(self) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        rows = self.marked(with_row=True)
+        refused = rows.where(F.col(REASON).isNotNull())
+        if has_ambiguity(self.role):
+            torn = self.groups().where("`#ambiguous`").select(*group_columns(self.role))
+            valid = rows.where(F.col(REASON).isNull())
+            duplicates = valid.join(torn, group_columns(self.role), "left_semi").withColumn(REASON, F.lit("duplicate"))
+            refused = refused.unionByName(duplicates)
+        return refused.select(
+            F.lit(self.role.name).alias("role"),
+            "source",
+            F.col(REASON).alias("reason"),
+            F.coalesce(ROW, F.lit("{}")).alias("row"),
+            F.current_timestamp().alias("rejected_at"),
+        )
+
+
+def check(
+    lake: Lake, config: Config, frequency: Frequency, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
+) -> Checked:
+    """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
+    cleaners = [_Cleaner(rows, frequency, config.time_zone) for rows in inputs]
+    known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
+    places = {each.role.place: each.rows.located.where for each in known}
+    if not known:
+        return Checked(Counts(), {}, ())
+    with explained("the input", places):
+        frames = [frame for each in known for frame in each.counted()]
+        counted = reduce(lambda a, b: a.unionByName(b), frames).collect()
+    cells: dict[tuple[str, str, str], int] = {}
+    for row in counted:
+        cells[row["role"], row["source"], row["reason"]] = int(row["n"])
+    for (role, source, reason), n in list(cells.items()):
+        if reason == "duplicate":
+            cells[role, source, ""] -= n
+    counts = Counts(cells)
+    # Looking for unknown items is a join: left out where the count says that there are none.
+    needed = [
+        each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None) for each in known
+    ]
+    for each in needed:
+        _judge(config, each, counts)
+    return Checked(counts, {each.role.name: (each.role, each.groups()) for each in needed}, needed)
+
+
+def _judge(config: Config, cleaner: _Cleaner, counts: Counts) -> None:
+    """Raise InputError for a role without usable rows, or with too many refused."""
+    role, where = cleaner.role, cleaner.rows.located.where
+    total = counts.rows().get(role.name, 0)
+    if not total:
+        raise InputError(f"{role.place}: {where} has no rows")
+    refused = counts.rejected(role.name)
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in refused.items())
+    if not counts.accepted().get(role.name):
+        none = f"none of the {total:,} rows of {where} can be used"
+        raise InputError(f"{role.place}: {none} ({reasons}){_shown(cleaner)}")
+    # A related table may well hold more items than are forecast: those rows are no sign of bad input.
+    bad = sum(n for reason, n in refused.items() if reason != "unknown_item")
+    limit = config.ingest.max_rejected_share
+    if bad > limit * total:
+        raise InputError(
+            f"{role.place}: {bad:,} of the {total:,} rows of {where} cannot be used ({reasons}), more than "
+            f"ingest.max_rejected_share ({limit:g}) allows{_shown(cleaner)}"
+        )
+
+
+def _shown(cleaner: _Cleaner) -> str:
+    """The first refused rows, as lines of a message."""
+    rows = cleaner.rejects().select("reason", "row").limit(_EXAMPLES).collect()
+    return "".join(f"\n  {row['reason']} ({REASONS[row['reason']]}): {row['row'][:300]}" for row in rows)
+
+
+def _with_known(
+    lake: Lake, config: Config, each: _Cleaner, cleaners: Sequence[_Cleaner], replaced: By, *, fresh: bool
+) -> _Cleaner:
+    """For a related role, the parts of keys that exist: in the target, or in metadata that holds that part."""
+    from pyspark.sql import functions as F
+
+    role = each.role
+    if role.kind != "related":
+        return each
+    parts = []
+    for other in cleaners:
+        if other.role.kind != "related" and set(role.key) <= set(other.role.key):
+            parts.append(other.marked().where(F.col(REASON).isNull()).select(*role.key))
+    if not fresh:
+        old = lake.read("target").where(~F.col("source").isin(sorted(replaced.get("target", ()))))
+        parts.append(old.select(*role.key))
+        for i, items in enumerate(config.data.items):
+            if set(role.key) <= set(items.key):
+                name = f"items:{i}"
+                gone = F.col("source").isin(sorted(replaced.get(name, ())))
+                parts.append(lake.read("items").where((F.col("role") == name) & ~gone).select(*role.key))
+    return replace(each, known=reduce(lambda a, b: a.unionByName(b), parts).distinct())
+
+
+# --- the frequency ---
+
+
+def choose_frequency(config: Config, inputs: Sequence[InputRows]) -> Frequency:
+    """The grid of a new lake: where the config leaves its phase open ("W", "2D", "Q"), it comes from the target.
+
+    If all times lie on one phase (such as one weekday) that is the anchor; else weeks begin on Monday and other
+    multiples where the epoch puts them.
+    """
+    from pyspark.sql import functions as F
+
+    frequency = config.grid
+    if frequency.anchored:
+        return frequency
+    target = next(rows for rows in inputs if rows.role.kind == "target")
+    rows = clean(target.raw, target.role, frequency, config.time_zone).where(F.col(REASON).isNull())
+    day = floor_div(F.col(TIME), DAY_US) * DAY_US
+    phases = [_phase(frequency, day), F.pmod(day, F.lit(WEEK_US))]
+    low = [F.min(phase).alias(f"low{i}") for i, phase in enumerate(phases)]
+    high = [F.max(phase).alias(f"high{i}") for i, phase in enumerate(phases)]
+    with explained(target.role.place, {target.role.place: target.located.where}):
+        found = rows.agg(F.min(day).alias("first"), *low, *high).first()
+    assert found is not None
+    whole_weeks = frequency.step_us > 0 and frequency.step_us % WEEK_US == 0
+    one_phase = found["low0"] == found["high0"] or (whole_weeks and found["low1"] == found["high1"])
+    if found["first"] is not None and one_phase:
+        return frequency.aligned_to(found["first"])
+    return replace(frequency, anchored=True)
+
+
+def _phase(frequency: Frequency, day: Column) -> Column:
+    from pyspark.sql import functions as F
+
+    if frequency.months:
+        return F.pmod(months_of(day) + int(frequency.month_end), F.lit(frequency.months))
+    return F.pmod(day, F.lit(frequency.step_us))
