@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs.context import ConfigSource, open_job
 from jobs.tables import console as default_console
-from jobs.tables import table
+from jobs.tables import show
 from udfs.errors import InputError
 from udfs.views import register_views
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 QueryFormat = Literal["table", "csv", "json"]
-LEADERBOARD = "SELECT * FROM leaderboard ORDER BY run_id DESC, rank"
 _LOOKS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")
 """Statements besides queries that only look."""
 
@@ -47,7 +46,8 @@ def query(
             job.spark.sql(f"SELECT * FROM (\n{statement}\n)")  # only a query can stand here, and none is run by it
         return job.spark.sql(statement)
     except PySparkException as error:
-        raise InputError(f"the query cannot be answered: {_reason(error)}. Tables and views: {', '.join(names)}") from None
+        known = ", ".join(names)
+        raise InputError(f"the query cannot be answered: {_reason(error)}. Tables and views: {known}") from None
 
 
 def _reason(error: Exception) -> str:
@@ -55,16 +55,11 @@ def _reason(error: Exception) -> str:
     return str(error).strip().split("\n")[0].split("; line ")[0].split(" SQLSTATE")[0].strip().rstrip(".;")
 
 
-def render(
-    frame: DataFrame, form: QueryFormat = "table", limit: int = 50, console: Console | None = None
-) -> None:
+def render(frame: DataFrame, form: QueryFormat = "table", limit: int = 50, console: Console | None = None) -> None:
     """Print an answer: a table of at most `limit` rows, or all rows as CSV or as one JSON object a line."""
     out = console or default_console()
     if form == "table":
-        rows = frame.limit(limit + 1).collect()
-        out.print(table(frame.columns, [tuple(row) for row in rows[:limit]]))
-        if len(rows) > limit:
-            out.print(f"the first {limit} rows; there are more: --limit N shows N of them, --format csv writes all")
+        show(frame, out, limit=limit)
     elif form == "csv":
         _print_csv(frame, out)
     else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numbers
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 LOG_WIDTH = 200
 """Columns of a line where no terminal says."""
@@ -20,6 +23,14 @@ def console() -> Console:
     """The terminal; in a log or a pipe, lines that are long enough for a table."""
     found = Console()
     return found if found.is_terminal else Console(width=LOG_WIDTH)
+
+
+def show(frame: DataFrame, out: Console, title: str | None = None, limit: int = 50) -> None:
+    """Print the first `limit` rows of a DataFrame, and say so when there are more."""
+    rows = frame.limit(limit + 1).collect()
+    out.print(table(frame.columns, [tuple(row) for row in rows[:limit]], title))
+    if len(rows) > limit:
+        out.print(f"These are the first {limit} rows; there are more.", highlight=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> Table:

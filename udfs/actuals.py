@@ -119,9 +119,7 @@ def _history(lake: Lake, frequency: Frequency) -> _History | None:
     return _History(int(found[0]), int(found[1]), bool(found[2] > 0))
 
 
-def _sums(
-    lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency, history: _History
-) -> DataFrame:
+def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency, history: _History) -> DataFrame:
     """One row a series with the statistics of its forecast, as `derive_sums.series_sums` makes of backtests."""
     from pyspark.sql import functions as F
 

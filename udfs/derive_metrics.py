@@ -272,5 +272,3 @@ def _maps(names: Sequence[str], table: FloatArray) -> pa.Array:
     keys = pa.array(list(names)).take(pa.array(np.tile(np.arange(width), rows)))
     offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(width)
     return pa.MapArray.from_arrays(pa.array(offsets), keys, _nullable(table.reshape(-1)))
-
-
