@@ -156,7 +156,9 @@ def bare_pass(lake: object, folder: Path) -> None:
         for batch in batches:
             column = batch.column(1)
             sums = np.add.reduceat(column.values.to_numpy(), column.offsets.to_numpy()[:-1])
-            yield pa.RecordBatch.from_arrays([batch.column(0), pa.array(sums / len(column))], names=["item_id", "mean"])
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(0), pa.array(sums / len(column))], names=["item_id", "mean"]
+            )
 
     rows = lake.read("series").select("item_id", "target").mapInArrow(means, "item_id string, mean double")
     rows.write.format("delta").mode("overwrite").save(str(folder / "bare"))
@@ -197,7 +199,11 @@ def main() -> None:
             f"{arguments.series:,} series of {arguments.length} points, {arguments.windows} windows, "
             f"horizon {arguments.horizon}, model {arguments.model}, {spark.sparkContext.defaultParallelism} cores\n"
         )
-        for title, usage, rows in (("bare Arrow pass", bare, arguments.series), ("job, first", cold, n_rows), ("job, second", warm, n_rows)):
+        for title, usage, rows in (
+            ("bare Arrow pass", bare, arguments.series),
+            ("job, first", cold, n_rows),
+            ("job, second", warm, n_rows),
+        ):
             out.write(
                 f"{title:16} {usage.seconds:6.1f} s  {arguments.series / usage.seconds:9,.0f} series/s  "
                 f"{usage.cpu / rows * 1e6:6.1f} core-us a row  peak {usage.peak / 2**30:.2f} GB\n"

@@ -9,7 +9,7 @@ from jobs.context import ConfigSource, open_job
 from jobs.stage import do_stage, ingested, new_run, unfinished_run
 from udfs import runs
 from udfs.errors import InputError
-from udfs.execute import OnProgress, check_limits
+from udfs.execute import OnProgress, check_failed_share
 from udfs.runs import Run
 from udfs.stage import StageInput, all_models
 
@@ -45,10 +45,11 @@ def backtest(
     run = unfinished_run(job, run_id, (where, items)) if resume else None
     version = run.series_version if run else job.lake.version("series")
     source = StageInput(job.lake, job.config, version, all_models(job.config))
+    new = run is None
     if run is None:
         run = new_run(job, source, "backtest", info, (where, items), run_id)
-    run, summary = do_stage(job, source, run, "backtest", on_progress)
+    run, summary = do_stage(job, source, run, "backtest", on_progress, new=new)
     runs.update(job.lake, run)
     if enforce_limits:
-        check_limits("backtest", summary, job.config)
+        check_failed_share("backtest", summary, job.config)
     return run

@@ -13,7 +13,7 @@ from udfs.config.load import config_hash
 from udfs.config.schema import check_models
 from udfs.derive import derive_forecasts
 from udfs.errors import InputError
-from udfs.execute import OnProgress, check_limits
+from udfs.execute import OnProgress, check_failed_share
 from udfs.lake import Lake, LakeInfo
 from udfs.runs import Run
 from udfs.stage import StageInput, all_models, fixed_model, selectable_models
@@ -53,7 +53,7 @@ def forecast(
     run, summary = do_stage(job, source, run, "forecast", on_progress)
     derive_forecasts(job.lake, run.run_id, job.config)
     run = runs.finish(job.lake, run)
-    check_limits("forecast", summary, job.config)
+    check_failed_share("forecast", summary, job.config)
     runs.publish(job.lake, run.run_id)
     return replace(run, published=True)
 

@@ -10,7 +10,7 @@ from udfs.config.load import config_hash
 from udfs.errors import InputError
 from udfs.execute import OnProgress, StageSummary, accounted, run_stage, summaries
 from udfs.lake import LakeInfo
-from udfs.limits import limited
+from udfs.limits import check_limits, condition
 from udfs.plan import plan_run, plan_stage
 from udfs.runs import Run
 from udfs.stage import StageInput
@@ -61,21 +61,24 @@ def new_run(job: Job, source: StageInput, stage: Stage, info: LakeInfo, limits: 
     """A run with a plan for its first stage, written."""
     refuse_known(job, run_id)
     series = job.lake.read("series", source.version)
-    condition, names = limited(series, job.lake.layout.key, *limits)
-    plan = plan_run(source, stage, info.frequency, info.buckets, condition, (limits[0], names))
+    where, items = limits[0], None if limits[1] is None else tuple(dict.fromkeys(limits[1]))
+    check_limits(series, job.lake.layout.key, where, items)
+    limit = condition(job.lake.layout.key, where, items)
+    plan = plan_run(source, stage, info.frequency, info.buckets, limit, (where, items))
     run = runs.new_run(job.config, plan, {"series": source.version}, run_id)
     runs.create(job.lake, run)
     return run
 
 
 def do_stage(
-    job: Job, source: StageInput, run: Run, stage: Stage, on_progress: OnProgress | None
+    job: Job, source: StageInput, run: Run, stage: Stage, on_progress: OnProgress | None, *, new: bool = False
 ) -> tuple[Run, StageSummary]:
-    """Plan the stage if that was not done, do what is left of it, and count. The counts are not written yet."""
-    series = job.lake.read("series", source.version)
-    condition, _ = limited(series, job.lake.layout.key, run.plan.where, run.plan.items)
+    """Plan the stage if that was not done, do what is left of it, and count. The counts are not written yet.
+
+    new: the run was made just now, so nothing of it can be in `results`."""
+    limit = condition(job.lake.layout.key, run.plan.where, run.plan.items)
     if stage not in run.plan.stages:
-        run = runs.replaced(job.lake, run, plan=plan_stage(source, stage, run.plan, condition))
-    run_stage(source, run, stage, condition, on_progress)
-    found = summaries(job.lake, run.run_id)
+        run = runs.replaced(job.lake, run, plan=plan_stage(source, stage, run.plan, limit))
+    run_stage(source, run, stage, limit, on_progress, done=set() if new else None)
+    found = summaries(job.lake, run)
     return accounted(run, job.config, found), found[stage]

@@ -20,8 +20,8 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import Status
 from forecasting.seeds import KEY_SEPARATOR
 
-RELATED_PREFIX = "related."
-"""A related series `price` is the column `related.price` of a batch."""
+RELATED_PREFIX = "related:"
+"""A related series `price` is the column `related:price` of a batch (mapInArrow takes no dots)."""
 
 _STATUS_NAMES = pa.array([status.name.lower() for status in Status])
 
@@ -72,7 +72,7 @@ def to_series_batch(
 ) -> SeriesBatch:
     """The series of a record batch with the key columns, `start` and `target`.
 
-    known_in_future: related series to read, each a list column `related.<name>`, and whether its future is known.
+    known_in_future: related series to read, each a list column `related:<name>`, and whether its future is known.
     """
     values, offsets = list_buffers(batch.column("target"))
     return SeriesBatch(

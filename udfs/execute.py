@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecasting.models.contract import Status
 from udfs.config import Config
 from udfs.errors import ThresholdError
 from udfs.lake import Lake, quoted
@@ -35,13 +34,20 @@ _OWN = ("ok", "timeout", "skipped")
 
 
 def run_stage(
-    source: StageInput, run: Run, stage: Stage, where: Column | None, on_progress: OnProgress | None = None
+    source: StageInput,
+    run: Run,
+    stage: Stage,
+    where: Column | None,
+    on_progress: OnProgress | None = None,
+    *,
+    done: set[int] | None = None,
 ) -> None:
     """Do what is left of a stage. A wave is one job and one commit: a run that was cut off, wherever, goes on with
-    the units that `results` does not hold yet and ends with the same table."""
+    the units that `results` does not hold yet and ends with the same table. done: those units; None looks."""
     lake, plan = source.lake, run.plan.stages[stage]
     lake.ensure("results")
-    done = committed(lake, run.run_id, stage)
+    if done is None:
+        done = committed(lake, run.run_id, stage)
     left = [unit for unit in range(len(plan)) if unit not in done and plan.series[unit]]
     finished = sum(plan.series[unit] for unit in done)
     report = on_progress or (lambda *_: None)
@@ -140,31 +146,35 @@ class StageSummary:
         return 1.0 - self.own / self.series if self.series else 0.0
 
 
-def summaries(lake: Lake, run_id: str) -> dict[str, StageSummary]:
-    """What came of each stage of a run so far, from one pass over the narrow columns of `results`."""
+def summaries(lake: Lake, run: Run) -> dict[str, StageSummary]:
+    """What came of each stage of a run so far, from the narrow columns of `results`."""
     from pyspark.sql import functions as F
 
-    names = [status.name.lower() for status in Status]
-    status = F.col("status")
-    by_series = (
-        lake.read("results")
-        .where(F.col("run_id") == run_id)
-        .groupBy("stage", F.xxhash64(*lake.layout.key).alias("series"))
-        .agg(
-            F.max(status.isin(list(_OWN)).cast("int")).alias("own"),
-            F.sum("seconds").alias("seconds"),
-            *(F.sum((status == name).cast("bigint")).alias(name) for name in names),
-        )
-    )
-    rows = by_series.groupBy("stage").agg(
-        F.count("*").alias("n_series"), *(F.sum(c).alias(c) for c in ("own", "seconds", *names))
-    )
+    rows = lake.read("results").where(F.col("run_id") == run.run_id)
+    counted = rows.groupBy("stage", "status").agg(F.count("*").alias("rows"), F.sum("seconds").alias("seconds"))
+    found: dict[str, dict[str, tuple[int, float]]] = {}
+    for row in counted.collect():
+        found.setdefault(row["stage"], {})[row["status"]] = (row["rows"], row["seconds"])
+    helped = [stage for stage, by_status in found.items() if by_status.keys() - set(_OWN)]
+    own = _series_with_own(rows.where(F.col("stage").isin(helped)), lake.layout.key) if helped else {}
     return {
-        row["stage"]: StageSummary(
-            series=row["n_series"], own=row["own"], rows={n: row[n] for n in names if row[n]}, seconds=row["seconds"]
+        stage: StageSummary(
+            series=run.plan.n_series,
+            own=own.get(stage, 0) if stage in helped else run.plan.n_series,
+            rows={status: n for status, (n, _) in by_status.items()},
+            seconds=sum(seconds for _, seconds in by_status.values()),
         )
-        for row in rows.collect()
+        for stage, by_status in found.items()
     }
+
+
+def _series_with_own(rows: DataFrame, key: Sequence[str]) -> dict[str, int]:
+    """How many series have a row of a model's own, by stage."""
+    from pyspark.sql import functions as F
+
+    own = rows.where(F.col("status").isin(list(_OWN)))
+    series = own.select("stage", F.xxhash64(*key).alias("series")).distinct()
+    return {row["stage"]: int(row["n"]) for row in series.groupBy("stage").agg(F.count("*").alias("n")).collect()}
 
 
 def accounted(run: Run, config: Config, found: Mapping[str, StageSummary]) -> Run:
@@ -182,7 +192,7 @@ def accounted(run: Run, config: Config, found: Mapping[str, StageSummary]) -> Ru
     )
 
 
-def check_limits(stage: Stage, summary: StageSummary, config: Config) -> None:
+def check_failed_share(stage: Stage, summary: StageSummary, config: Config) -> None:
     """Raise ThresholdError when more series than `limits.max_failed_share` have no forecast of their own."""
     limit = config.limits.max_failed_share
     if summary.failed_share > limit:

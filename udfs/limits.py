@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING
 
 from udfs.errors import InputError
@@ -14,29 +16,29 @@ ITEM_SEPARATOR = "/"
 _SHOWN = 10
 
 
-def limited(
-    series: DataFrame, key: Sequence[str], where: str | None, items: Sequence[str] | None
-) -> tuple[Column | None, tuple[str, ...] | None]:
-    """The condition for the rows of `series`, and the items that exist; (None, None) without limits.
+def condition(key: Sequence[str], where: str | None, items: Sequence[str] | None) -> Column | None:
+    """The condition for rows with the key columns; None without limits.
 
-    where: SQL over the key columns. items: keys, their parts joined by "/". Raises InputError for an expression that
-    Spark cannot read or that uses another column, for items that are not in the lake, and when no series is left.
+    where: SQL over the key columns. items: keys, their parts joined by "/".
     """
     from pyspark.sql import functions as F
 
-    condition = None
-    if where is not None:
-        _check(series, key, where)
-        condition = F.expr(where)
-    names = None
+    parts = [] if where is None else [F.expr(where)]
     if items is not None:
-        names = tuple(dict.fromkeys(items))
-        _check_known(series, key, names)
-        listed = _item(key).isin(list(names))
-        condition = listed if condition is None else condition & listed
-    if condition is not None and series.where(condition).isEmpty():
+        parts.append(_item(key).isin(list(items)))
+    return reduce(and_, parts) if parts else None
+
+
+def check_limits(series: DataFrame, key: Sequence[str], where: str | None, items: Sequence[str] | None) -> None:
+    """Raise InputError for an expression that Spark cannot read or that uses another column than the key's, for items
+    that are not in the lake, and when no series is left."""
+    if where is not None:
+        _check_expression(series, key, where)
+    if items is not None:
+        _check_known(series, key, items)
+    limit = condition(key, where, items)
+    if limit is not None and series.where(limit).isEmpty():
         raise InputError(f"no series meets {where or 'the list of items'!r}; nothing to do")
-    return condition, names
 
 
 def _item(key: Sequence[str]) -> Column:
@@ -45,7 +47,7 @@ def _item(key: Sequence[str]) -> Column:
     return F.concat_ws(ITEM_SEPARATOR, *key)
 
 
-def _check(series: DataFrame, key: Sequence[str], where: str) -> None:
+def _check_expression(series: DataFrame, key: Sequence[str], where: str) -> None:
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 

@@ -34,11 +34,11 @@ def placed(rows: DataFrame, partitions: int) -> DataFrame:
 
 
 def placed_by_hash(rows: DataFrame, partitions: int) -> DataFrame:
-    """`placed` for Spark 4.0; adds a column `place.hashed`."""
+    """`placed` for Spark 4.0; adds a column `place:hashed`."""
     from pyspark.sql import functions as F
 
-    rows = rows.withColumn("place.hashed", looked_up(numbers_for(partitions), F.col("place")))
-    return rows.repartition(partitions, F.col("`place.hashed`"))
+    rows = rows.withColumn("place:hashed", looked_up(numbers_for(partitions), F.col("place")))
+    return rows.repartition(partitions, F.col("place:hashed"))
 
 
 def numbers_for(partitions: int) -> Int64Array:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from forecasting.evaluation.windows import BacktestPlan
 from forecasting.frequency import Frequency, Int64Array
 from udfs.errors import InputError
-from udfs.stage import StageInput, cell_column, ordinal_column
+from udfs.grid import period_ordinal
+from udfs.stage import StageInput, cell_column
 from udfs.task import Stage
 from udfs.work import RunPlan, StagePlan, cut, expected_microseconds, slots
 
@@ -46,7 +47,7 @@ def measure(source: StageInput, stage: Stage, frequency: str, buckets: int, wher
     """One pass over the narrow columns of the stage's series."""
     from pyspark.sql import functions as F
 
-    first = ordinal_column(F.col("start"), Frequency.parse(frequency))
+    first = period_ordinal(Frequency.parse(frequency), F.col("start"))
     some = F.col("n") > 0
     facts = (
         source.profiles(where)

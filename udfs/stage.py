@@ -60,7 +60,7 @@ class StageInput:
         related = [F.col(f"related.{quoted(name)}").alias(RELATED_PREFIX + name) for name in self.related]
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.related))
-            related = [F.col(quoted(RELATED_PREFIX + name)) for name in self.related]
+            related = [F.col(RELATED_PREFIX + name) for name in self.related]
         return self._chosen(read, ("start", "target", *related), buckets)
 
     def _read(self, where: Column | None, buckets: Sequence[int] | None) -> DataFrame:
@@ -82,13 +82,13 @@ class StageInput:
         selection = self.lake.read("selection").where(F.col("run_id") == self.chosen)
         if buckets is not None:
             selection = selection.where(F.col("bucket").isin([int(b) for b in buckets]))
-        selection = selection.select(*key, F.col("model").alias("selected.model"))
-        narrow = rows.select(*key, "bucket", *columns, segment.alias("segment.index"))
+        selection = selection.select(*key, F.col("model").alias("selected:model"))
+        narrow = rows.select(*key, "bucket", *columns, segment.alias("segment:index"))
         choice = _selected_choice(self.config, self.choices)
         return (
             narrow.join(selection, list(key), "left")
             .withColumn("choice", choice)
-            .drop("selected.model", "segment.index")
+            .drop("selected:model", "segment:index")
         )
 
 
@@ -159,15 +159,16 @@ def _selected_choice(config: Config, choices: Choices) -> Column:
     branch: Any = F
     base, defaults = 0, []
     for position, models in enumerate(all_models(config)):
-        here = F.col(quoted("segment.index")) == position
+        here = F.col("segment:index") == position
         for i, model in enumerate(models):
-            branch = branch.when(here & (F.col(quoted("selected.model")) == model.name), base + i)
+            branch = branch.when(here & (F.col("selected:model") == model.name), base + i)
         defaults.append((here, base))
         base += len(models)
     for here, first in defaults:
         branch = branch.when(here, first)
     assert base == len(choices)
-    return branch.otherwise(0)
+    choice: Column = branch.otherwise(0)
+    return choice
 
 
 def cell_column(key: Sequence[str], buckets: int) -> Column:
@@ -176,18 +177,6 @@ def cell_column(key: Sequence[str], buckets: int) -> Column:
 
     n = slots(buckets)
     return F.col("bucket") * n + F.pmod(F.hash(*key), F.lit(n))
-
-
-def ordinal_column(label: Column, frequency: Frequency) -> Column:
-    """The ordinal of the period that a timestamp without a zone lies in, as `Frequency.ordinals` counts."""
-    from pyspark.sql import functions as F
-
-    if frequency.months:
-        month = F.year(label) * 12 + F.month(label) - 1 - 1970 * 12
-        return F.floor((month - frequency.origin) / frequency.months)
-    days = F.datediff(label, F.lit("1970-01-01").cast("date")).cast("bigint")
-    seconds = days * 86_400 + F.hour(label) * 3600 + F.minute(label) * 60 + F.second(label)
-    return F.floor((seconds * 1_000_000 - frequency.origin) / frequency.step_us)
 
 
 def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:

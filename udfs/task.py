@@ -127,7 +127,7 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
     """Rows of `results` for the series in `batches`.
 
     A batch has the key columns, `start`, `target`, `bucket`, `choice` (position in spec.choices), `place` (position
-    in units) and `related.<name>` for each of spec.related.
+    in units) and `related:<name>` for each of spec.related.
     """
     sys.path.extend(path for path in spec.paths if path not in sys.path)
     unit_of = np.asarray(units, dtype=np.int32)

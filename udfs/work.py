@@ -116,7 +116,7 @@ def cut(
         return StagePlan((0, n_cells), (0,), (0.0,))
     total = float(seconds.sum())
     wanted = min(unit_seconds, max(SHORTEST_UNIT, total / (TASKS_PER_CORE * max(cores, 1))))
-    count = int(np.clip(np.ceil(total / wanted), 1, len(cells)))
+    count = max(1, int(np.ceil(total / wanted - 1e-9)))
     reached = np.cumsum(seconds) - seconds / 2
     unit = np.minimum((reached / max(total, 1e-300) * count).astype(np.int64), count - 1)
     _, first, unit = np.unique(unit, return_index=True, return_inverse=True)
