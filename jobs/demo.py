@@ -61,7 +61,7 @@ def demo() -> None:
 
     write_input()
     report = run(CONFIG)
-    plot(CONFIG, ITEM, PICTURE)
+    plot(CONFIG, ITEM, PICTURE, spark=report.job.spark)
     render(report, picture=PICTURE)
 
 

@@ -102,12 +102,14 @@ def _named(config: ConfigSource) -> str:
 
 def render(report: RunReport, console: Console | None = None, *, picture: Path | None = None) -> None:
     """The leaderboard, how many series chose each model, one forecast, where things are, what to try next."""
+    from pyspark.sql import functions as F
+
     out = console or default_console()
     job, run_id = report.job, report.run.run_id
     register_views(job.spark, job.lake)
     if job.config.backtest.windows:
-        board = "SELECT * EXCEPT (run_id) FROM leaderboard WHERE run_id = :run ORDER BY rank"
-        show(job.spark.sql(board, args={"run": run_id}), out, "Leaderboard: all backtest windows, best first")
+        board = job.spark.table("leaderboard").where(F.col("run_id") == run_id).drop("run_id").orderBy("rank")
+        show(board, out, "Leaderboard: all backtest windows, best first")
         render_choice(chosen(job, run_id), out)
     _show_one(report, out)
     place = job.lake.place.path or ".".join(p for p in (job.lake.place.catalog, job.lake.place.schema_) if p)
