@@ -24,7 +24,7 @@ def write_input(folder: Path = INPUT) -> None:
     source = _package_data()
     folder.mkdir(parents=True, exist_ok=True)
     flights = pd.read_csv(source / "flights.csv.zip")
-    flights["day"] = pd.to_datetime(flights[["year", "month", "day"]])
+    flights["day"] = pd.to_datetime(flights[["year", "month", "day"]]).astype("datetime64[us]")
     flights["departed"] = flights["dep_time"].notna().astype("int8")
     _write(flights[["day", "origin", "dest", "carrier", "departed"]], folder / "departures.parquet")
     weather = pd.read_csv(source / "weather.csv")
