@@ -16,7 +16,7 @@ demo: setup-demo ## Forecast the daily flights of 2013: the whole pipeline on re
 	.venv/bin/almanac run --config conf/demo.yaml
 
 test: setup-dev ## Run the tests (ARGS="-k ets" for some of them)
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest $(strip $(ARGS))
 
 check: setup-dev ## Check style, format and types
 	$(PYTHON) -m ruff check .
@@ -28,6 +28,7 @@ bench: setup-dev ## Measure speed and accuracy beside the public libraries
 	$(PYTHON) benchmarks/spark_job.py $(ARGS)
 
 wheel: setup-demo ## Build the wheel for a cluster into dist/
+	@rm -rf build
 	$(PYTHON) -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 lock: ## Write requirements/*.lock anew (needs uv)
