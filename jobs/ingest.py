@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
+from jobs import tables
 from jobs.context import ConfigSource, Frames, open_job
 from udfs.cleaning import REASONS
 from udfs.errors import InputError
@@ -48,23 +48,21 @@ def ingest(
 
 def render(report: IngestReport, console: Console | None = None) -> None:
     """Print the counts."""
-    out = console or Console()
+    out = console or tables.console()
     n = report.sources
     changes = ", ".join(f"{n.get(what, 0):,} {what}" for what in ("new", "changed", "removed", "unchanged"))
     if not report.changed:
         out.print(f"ingest: nothing to do, the sources are as they were ({changes})", highlight=False)
     else:
         out.print(f"ingest: sources: {changes}", highlight=False)
-        table = Table("read for", "rows", "accepted", "refused")
-        for role, rows in report.rows.items():
-            accepted = report.accepted.get(role, 0)
-            table.add_row(role, f"{rows:,}", f"{accepted:,}", f"{rows - accepted:,}")
-        out.print(table)
-    for reason, rows in report.rejected.items():
-        out.print(f"  refused: {rows:,} {reason} ({REASONS[reason]})", highlight=False, markup=False)
+        rows = [(role, n, report.accepted.get(role, 0)) for role, n in report.rows.items()]
+        counts = [(role, f"{n:,}", f"{accepted:,}", f"{n - accepted:,}") for role, n, accepted in rows]
+        out.print(tables.table(["read for", "rows", "accepted", "refused"], counts))
+    for reason, refused in report.rejected.items():
+        out.print(f"  refused: {refused:,} {reason} ({REASONS[reason]})", highlight=False, markup=False)
     if report.rejected:
         out.print("  they are in the table `rejects`, as they were read", highlight=False)
-    kinds = ", ".join(f"{rows:,} {kind}" for kind, rows in report.lifecycle.items())
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in report.lifecycle.items())
     out.print(f"series: {report.n_series:,} on the grid {report.frequency} ({kinds})", highlight=False)
     for note in report.notes:
         out.print(f"note: {note}", highlight=False, markup=False)

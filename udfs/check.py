@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import DAY_US, WEEK_US, Frequency
 from udfs.changes import By
-from udfs.cleaning import REASON, REASONS, ROW, TIME, clean, group_columns, grouped, has_ambiguity
+from udfs.cleaning import ORDINAL, REASON, REASONS, ROW, TIME, clean, group_columns, grouped, has_ambiguity
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
@@ -43,7 +43,8 @@ class Counts:
     """(role, source, reason) -> rows; the reason of accepted rows is empty."""
 
     cells: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    last_ordinal: int | None = None
+    """The last period of the target's accepted rows."""
 
     def rows(self, role: str | None = None) -> dict[str, int]:
         """Rows read by role."""
@@ -117,18 +118,20 @@ class _Cleaner:
 
         return grouped(self.marked().where(F.col(REASON).isNull()), self.role)
 
-    def counted(self) -> list[DataFrame]:
-        """source, reason ('' for accepted), n; duplicates are counted among the accepted too."""
+    def counted(self) -> DataFrame:
+        """role, source, reason ('' for accepted), n, end (the last period)."""
         from pyspark.sql import functions as F
 
-        name = F.lit(self.role.name).alias("role")
-        reason = F.coalesce(REASON, F.lit("")).alias("reason")
-        parts = [self.marked().groupBy("source", reason).agg(F.count(F.lit(1)).alias("n"))]
+        reason, n = F.col(REASON), F.count(F.lit(1))
+        rows = self.marked()
         if has_ambiguity(self.role):
-            torn = self.groups().where("`#ambiguous`")
-            duplicates = torn.groupBy("source").agg(F.sum("#rows").alias("n"))
-            parts.append(duplicates.select("source", F.lit("duplicate").alias("reason"), "n"))
-        return [part.select(name, "source", "reason", "n") for part in parts]
+            rows = grouped(rows, self.role, REASON)
+            reason = F.coalesce(reason, F.when(F.col("#ambiguous"), F.lit("duplicate")))
+            n = F.sum("#rows")
+        end = F.max(ORDINAL) if self.role.timed else F.lit(None).cast("bigint")
+        group = ("source", F.coalesce(reason, F.lit("")).alias("reason"))
+        counts = rows.groupBy(*group).agg(n.alias("n"), end.alias("end"))
+        return counts.select(F.lit(self.role.name).alias("role"), *counts.columns)
 
     def rejects(self) -> DataFrame:
         from pyspark.sql import functions as F
@@ -159,15 +162,10 @@ def check(
     if not known:
         return Checked(Counts(), {}, ())
     with explained("the input", places):
-        frames = [frame for each in known for frame in each.counted()]
-        counted = reduce(lambda a, b: a.unionByName(b), frames).collect()
-    cells: dict[tuple[str, str, str], int] = {}
-    for row in counted:
-        cells[row["role"], row["source"], row["reason"]] = int(row["n"])
-    for (role, source, reason), n in list(cells.items()):
-        if reason == "duplicate":
-            cells[role, source, ""] -= n
-    counts = Counts(cells)
+        counted = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in known)).collect()
+    ends = [row["end"] for row in counted if row["role"] == "target" and not row["reason"]]
+    cells = {(row["role"], row["source"], row["reason"]): int(row["n"]) for row in counted}
+    counts = Counts(cells, max(ends, default=None))
     # Looking for unknown items is a join: left out where the count says that there are none.
     needed = [
         each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None) for each in known

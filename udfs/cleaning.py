@@ -159,8 +159,8 @@ def has_ambiguity(role: Role) -> bool:
     return not role.timed or any(how in ("none", *_RESOLVED_BY_ORDER) for how in role.aggregations.values())
 
 
-def grouped(valid: DataFrame, role: Role) -> DataFrame:
-    """Valid rows aggregated per source, key and period, with `#rows` and `#ambiguous`.
+def grouped(rows: DataFrame, role: Role, *more: str) -> DataFrame:
+    """Valid rows aggregated per source, key and period (and `more`), with `#rows` and `#ambiguous`.
 
     Each value v becomes `v` and `v#n`, the rows with a value behind it. Ambiguous are: more than one row where the
     aggregation is `none`; `first` and `last` where the deciding time has several values; metadata rows that differ.
@@ -168,19 +168,20 @@ def grouped(valid: DataFrame, role: Role) -> DataFrame:
     """
     from pyspark.sql import functions as F
 
-    rows = F.count(F.lit(1)).alias("#rows")
+    n_rows = F.count(F.lit(1)).alias("#rows")
+    together = rows.groupBy(*group_columns(role), *more)
     if not role.timed:
         whole = F.struct(*(F.col(v) for v in role.values))
         one = F.min(whole)
         texts = [one[v].alias(v) for v in role.values]
         differ = ~one.eqNullSafe(F.max(whole))
-        return valid.groupBy(*group_columns(role)).agg(*texts, rows, differ.alias("#ambiguous"))
+        return together.agg(*texts, n_rows, differ.alias("#ambiguous"))
     columns, ambiguous = [], F.lit(False)
     for name in role.values:
         value, torn = _aggregated(F.col(name), role.aggregations[name])
         columns += [value.alias(name), F.count(F.col(name)).alias(f"{name}#n")]
         ambiguous = ambiguous | torn
-    return valid.groupBy(*group_columns(role)).agg(*columns, rows, ambiguous.alias("#ambiguous"))
+    return together.agg(*columns, n_rows, ambiguous.alias("#ambiguous"))
 
 
 def _aggregated(value: Column, how: str) -> tuple[Column, Column]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # "no date" (0001-01-01, 9999-12-31), which would make arrays of a million missing values.
 _EARLIEST_US, _LATEST_US = -9_214_560_000_000_000, 9_214_560_000_000_000  # 1678-01-01 and 2261-12-31
 _OFFSET = r"(?i):\d{2}(\.\d+)?\s*(Z|UTC|GMT|[+-]\d{1,2}(:?\d{2})?|[A-Z]+(/[A-Z_]+)+)$"
+_MINUTES_OFFSET = r"([T ]\d{1,2}:\d{2})\s*(Z|[+-]\d{1,2}(:?\d{2})?)$"
 _PATTERN_OFFSET = re.compile(r"[XxZOVz]")
 
 
@@ -91,9 +92,11 @@ class Clock:
             in_utc = F.try_to_timestamp(F.concat(text, F.lit(" Z")), F.lit(self.pattern + " X"))
             return F.unix_micros(in_utc), nothing
         # Spark reads a bare time of day as today's; a date always has a year of four digits in front.
-        dated = F.when(text.rlike(r"^[+-]?\d{4}"), text)
-        wall = microseconds(dated.try_cast("timestamp_ntz"))
+        dated = F.when(text.rlike(r"^\d{4}"), text)
+        # ISO 8601 allows an offset after minutes, Spark only after seconds.
+        whole = F.regexp_replace(dated, _MINUTES_OFFSET, "$1:00$2")
+        wall = microseconds(F.coalesce(dated.try_cast("timestamp_ntz"), whole.try_cast("timestamp_ntz")))
         if self.zone is None:
             return wall, nothing
-        exact = F.when(dated.rlike(_OFFSET), F.unix_micros(dated.try_cast("timestamp")))
-        return F.when(~dated.rlike(_OFFSET), wall), exact
+        has_offset = dated.rlike(_OFFSET)
+        return F.when(~has_offset, wall), F.when(has_offset, F.unix_micros(whole.try_cast("timestamp")))

@@ -7,9 +7,10 @@ then `series`, and `sources` last. Until that last commit the next ingest reads 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from forecasting.frequency import Frequency
@@ -24,13 +25,13 @@ from udfs.changes import (
     while_working,
     with_unknown_items,
 )
-from udfs.check import Counts, InputRows, check, choose_frequency
+from udfs.check import Checked, Counts, InputRows, check, choose_frequency
 from udfs.cleaning import partials
 from udfs.config import Config
 from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
 from udfs.roles import Role, roles_of
-from udfs.sources import locate, read
+from udfs.sources import Located, encodings, locate, read
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -88,6 +89,13 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
         changes = with_unknown_items(changes, located, lake)
     if info and changes.nothing:
         return _report(lake, info, changes, Counts(), located_sources=sum(len(e.parts) for e in located))
+    with encodings(lake.spark, located):
+        return _update(lake, config, info, located, changes)
+
+
+def _update(
+    lake: Lake, config: Config, info: LakeInfo | None, located: Sequence[Located], changes: Changes
+) -> IngestReport:
     raw = [
         InputRows(each, changes.read[each.role.name], read(lake.spark, each, changes.read[each.role.name]))
         for each in located
@@ -97,7 +105,7 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
     checked = check(lake, config, frequency, raw, changes.replaced, fresh=changes.fresh)
     info = lake.identify(config, frequency.name)
     done = when_done(changes, located, checked.counts.of_sources())
-    _commit(_Commit(lake, config, info, changes, done), checked.rows, checked.rejects())
+    _commit(_Commit(lake, config, info, changes, done), checked)
     return _report(lake, info, changes, checked.counts, located_sources=sum(len(e.parts) for e in located))
 
 
@@ -112,17 +120,22 @@ class _Commit:
     done: Sequence[Known]
 
 
-def _commit(work: _Commit, rows: Mapping[str, tuple[Role, DataFrame]], rejects: DataFrame | None) -> None:
+def _commit(work: _Commit, checked: Checked) -> None:
     lake, changes = work.lake, work.changes
-    lake.ensure(*TABLES)
+    leftovers = lake.exists("rejects")
+    _at_once([partial(lake.ensure, table) for table in TABLES])
     everything = changes.fresh or changes.interrupted
     if not changes.fresh:
         lake.replace("sources", _sources(lake, while_working(changes)), {})
     before = None if everything else _touched(work)
-    _write_rejects(work, rejects)
-    for table in ("items", "related", "target"):
-        _write_rows(work, table, rows)
-    after = _touched(work)
+    tables = ("target", "related", "items")
+    writes: list[Callable[[], None]] = [partial(_write_rows, work, table, checked.rows) for table in tables]
+    rejects = checked.rejects()
+    if leftovers or rejects is not None:
+        writes.append(partial(_write_rejects, work, rejects))
+    _at_once(writes)
+    known_end = checked.counts.last_ordinal if changes.fresh else None
+    after = _touched(work) if known_end is None else _Touched(known_end, None)
     buckets: set[int] | None = None
     if before is not None and before.end == after.end and before.buckets is not None and after.buckets is not None:
         buckets = before.buckets | after.buckets
@@ -131,6 +144,13 @@ def _commit(work: _Commit, rows: Mapping[str, tuple[Role, DataFrame]], rejects: 
         where = {} if buckets is None else {"bucket": sorted(buckets)}
         lake.replace("series", packed_series(packing, buckets), where)
     lake.replace("sources", _sources(lake, work.done), {})
+
+
+def _at_once(actions: Sequence[Callable[[], None]]) -> None:
+    """Commits to different tables at the same time: most of a small commit is waiting. Raises the first error."""
+    with ThreadPoolExecutor(max_workers=len(TABLES)) as pool:
+        for done in [pool.submit(action) for action in actions]:
+            done.result()
 
 
 def _sources(lake: Lake, rows: Iterable[Known]) -> DataFrame:
@@ -234,7 +254,7 @@ def _report(lake: Lake, info: LakeInfo, changes: Changes, counts: Counts, locate
     from pyspark.sql import functions as F
 
     grouped = lake.read("series").where(F.col("segment") == 0).groupBy("lifecycle").count().collect()
-    notes = list(counts.notes)
+    notes = []
     if changes.stale:
         notes.append(
             f"{len(changes.stale)} sources that are not named any more stay as an older config read them, such as "

@@ -225,7 +225,9 @@ def _metadata_by_part(packing: Packing, role: Role) -> DataFrame:
 
     rows = packing.lake.read("items").where(F.col("role") == role.name).select(*role.key, *role.values, "source")
     sequences = packing.sequences[role.name]
-    rows = _sequenced(rows.where(F.col("source").isin(list(sequences))), sequences)
+    if len(sequences) == 1:  # one row a key already
+        return rows.where(F.col("source") == next(iter(sequences))).drop("source")
+    rows = _sequenced(rows, sequences)
     latest = [F.max_by(c, F.when(F.col(c).isNotNull(), F.col(SEQUENCE))).alias(c) for c in role.values]
     return rows.groupBy(*role.key).agg(*latest)
 

@@ -7,7 +7,8 @@ of it) or a DataFrame (`dataframe`). CSV and JSON are read as text, so that bad 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ _SUFFIXES = {
 }  # fmt: skip
 _COMPRESSED = ("gz", "bz2", "zst", "snappy", "lz4", "deflate")
 _LISTING_OPTIONS = ("recursiveFileLookup", "pathGlobFilter", "modifiedBefore", "modifiedAfter")
+_ENCODING = ("encoding", "charset")
+_SPARKS_ENCODINGS = {"iso-8859-1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-8"}
 _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 
 
@@ -198,7 +201,7 @@ def _complete(located: Located, parts: Mapping[str, str]) -> Located:
     if located.described is None:
         return located
     if not parts:
-        raise InputError(f"{located.role.place}: there is no file in {located.where}")
+        raise InputError(f"{located.role.place}: {located.where} is empty; there is no file with anything in it")
     kind = located.format or _format_of(parts) or ""
     if not kind:
         suffixes = ", ".join(sorted(set(_SUFFIXES)))
@@ -210,6 +213,34 @@ def _complete(located: Located, parts: Mapping[str, str]) -> Located:
 
 
 # --- reading ---
+
+
+@contextmanager
+def encodings(spark: SparkSession, located: Iterable[Located]) -> Iterator[None]:
+    """Let Spark read text in any encoding that Java knows while the block runs, where a source asks for one.
+
+    Since version 4 Spark knows seven encodings unless its session says otherwise; the setting is put back afterwards.
+    """
+    wanted = {str(v).lower() for e in located for k, v in e.role.source.options.items() if k.lower() in _ENCODING}
+    if not wanted - _SPARKS_ENCODINGS:
+        yield
+        return
+    with _setting(spark, "spark.sql.legacy.javaCharsets"):
+        yield
+
+
+@contextmanager
+def _setting(spark: SparkSession, name: str) -> Iterator[None]:
+    """A session setting that is true while the block runs."""
+    before = spark.conf.get(name, None)
+    spark.conf.set(name, "true")
+    try:
+        yield
+    finally:
+        if before is None:
+            spark.conf.unset(name)
+        else:
+            spark.conf.set(name, before)
 
 
 def read(spark: SparkSession, located: Located, sources: Collection[str]) -> DataFrame:
@@ -278,15 +309,8 @@ def _open_parquet(spark: SparkSession, paths: list[str], options: dict[str, Any]
     except Exception as error:
         if not is_nanoseconds(error):
             raise
-    before = spark.conf.get(_NANOS_AS_LONG, None)
-    spark.conf.set(_NANOS_AS_LONG, "true")
-    try:
+    with _setting(spark, _NANOS_AS_LONG):  # the schema is fixed here; reading the rows needs no setting
         rows = reader.parquet(*paths)
-    finally:
-        if before is None:
-            spark.conf.unset(_NANOS_AS_LONG)
-        else:
-            spark.conf.set(_NANOS_AS_LONG, before)
     # The schema cannot say which bigint was a time; only a column used as one is ever read as nanoseconds.
     whole = [field.name for field in rows.schema if isinstance(field.dataType, LongType)]
     return rows.select("*", *(_column(rows, name).alias(NANOSECONDS + name) for name in whole))
