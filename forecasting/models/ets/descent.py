@@ -11,7 +11,8 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
-from forecasting.models.ets.derivatives import SMALL, STEP, TRIAL, Series, Work, evaluate
+from forecasting.models.ets.derivatives import evaluate
+from forecasting.models.ets.workspace import SMALL, STEP, TRIAL, Series, Work
 
 START_DAMPING = 1e-2
 LARGEST_DAMPING = 1e7

@@ -46,7 +46,9 @@ def run(
     phi: float,
     state: FloatArray,
 ) -> tuple[int, float, float]:
-    """Move `state` over `gap` missing values and values[begin:end]; returns observations, sum of squared errors, sum of log r_t.
+    """Move `state` over `gap` missing values and values[begin:end].
+
+    Returns observations, sum of squared errors, sum of log r_t.
 
     state [2 + m] (or [2] without a season): level, slope, then the seasonal terms of the coming m periods in order.
     The sums are infinite where a one-step mean of a multiplicative model is not positive.

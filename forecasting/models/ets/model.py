@@ -15,6 +15,8 @@ from forecasting.batch import FloatArray
 from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
 from forecasting.models.ets import paths, search
+from forecasting.models.ets import rows as kernels
+from forecasting.models.ets.starts import N_FORMS
 
 LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
 CONSTANT = "constant"
@@ -71,7 +73,8 @@ class EtsHyperparameters(Hyperparameters):
     def _sensible(self) -> EtsHyperparameters:
         if _SPEC.fullmatch(self.form) is None:
             raise ValueError(
-                f"form is {self.form!r}; expected error A, M or Z, trend N, A, Ad or Z, season N, A, M or Z, as in 'MAdM'"
+                f"form is {self.form!r}; expected error A, M or Z, trend N, A, Ad or Z, season N, A, M or Z, "
+                "as in 'MAdM' or 'ZZZ'"
             )
         for name in ("alpha", "phi"):
             low, high = getattr(self, name)
@@ -96,8 +99,8 @@ class EtsHyperparameters(Hyperparameters):
             trends = "".join(t for t in trends if t == "0" or (t == "2") == self.damped)
             if self.damped and trend == "N":
                 trends = ""
-        asked = np.zeros(search.N_FORMS)
-        for form in range(search.N_FORMS):
+        asked = np.zeros(N_FORMS)
+        for form in range(N_FORMS):
             e, t, s = form // 9, form % 9 // 3, form % 3
             fits = error in ("AM"[e], "Z") and str(t) in trends and season in ("NAM"[s], "Z")
             asked[form] = fits and not (self.restrict and e == 0 and s == 2)
@@ -106,7 +109,9 @@ class EtsHyperparameters(Hyperparameters):
     def box(self, season_length: int) -> FloatArray:
         """Lower and upper ends of alpha, gamma / (1 - alpha), beta / alpha and phi, [2, 4]."""
         g, b = (0.5, tight_trend(season_length)) if self.bounds == "tight" else (0.9999, 0.9999)
-        return np.array([[self.alpha[0], 1e-4, 1e-4, self.phi[0]], [self.alpha[1], g, b, self.phi[1]]], dtype=np.float64)
+        return np.array(
+            [[self.alpha[0], 1e-4, 1e-4, self.phi[0]], [self.alpha[1], g, b, self.phi[1]]], dtype=np.float64
+        )
 
 
 def tight_trend(season_length: int) -> float:
@@ -145,9 +150,9 @@ class Ets(Model):
     def fit(self, rows: Rows, hyperparameters: EtsHyperparameters) -> Fitted:
         n, m = len(rows), rows.season_length
         blank = Blank.of(n)
-        parameters, states = np.full((n, search.N_PARAMETERS), np.nan), np.zeros((n, 2 + m))
+        parameters, states = np.full((n, kernels.N_PARAMETERS), np.nan), np.zeros((n, 2 + m))
         flags = np.zeros(n, dtype=np.int64)
-        search.fit_rows(
+        kernels.fit_rows(
             rows.batch.values,
             rows.begin,
             rows.end,
@@ -197,7 +202,7 @@ class Ets(Model):
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         parameters, states = fitted.parameters.copy(), fitted.states.copy()
         new_points = rows.first_step - fitted.rows.first_step
-        search.advance_rows(
+        kernels.advance_rows(
             rows.batch.values, rows.end - new_points, rows.end, parameters, states, fitted.state_offsets
         )
         return replace(fitted, rows=rows, parameters=parameters, states=states)
@@ -205,7 +210,7 @@ class Ets(Model):
 
 def _packed(parameters: FloatArray, states: FloatArray) -> tuple[FloatArray, np.ndarray]:
     """Drop the seasonal places of rows without a season: flat states and offsets."""
-    form = parameters[:, search.FORM]
+    form = parameters[:, kernels.FORM]
     season = np.where(np.isnan(form), 0, np.nan_to_num(form) % 3)
     sizes = np.where(np.isnan(form), 0, np.where(season > 0, states.shape[1], 2)).astype(np.int64)
     offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
@@ -217,20 +222,20 @@ def _explain(flags: np.ndarray, options: EtsHyperparameters, blank: Blank) -> No
     """Status and reason of each row from its flags; the gravest reason wins."""
     free = options.form[-1] == "Z"
     for bit, reason in (
-        (search.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+        (kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
         (search.NOT_POSITIVE, NOT_POSITIVE),
-        (search.CONSTANT, CONSTANT),
-        (search.LIMIT, EVALUATION_LIMIT),
-        (search.SHORT, SHORT_HISTORY),
-        (search.ONE_OBSERVATION, ONE_OBSERVATION),
-        (search.NO_OBSERVATION, NO_OBSERVATIONS),
+        (kernels.CONSTANT, CONSTANT),
+        (kernels.LIMIT, EVALUATION_LIMIT),
+        (kernels.SHORT, SHORT_HISTORY),
+        (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
+        (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
     ):
-        if bit == search.SHORT_SEASON and options.form[-1] == "N":
+        if bit == kernels.SHORT_SEASON and options.form[-1] == "N":
             continue
         blank.reason[flags & bit > 0] = reason
-    simpler = search.CHANGED | search.SHORT | search.ONE_OBSERVATION
+    simpler = search.CHANGED | kernels.SHORT | kernels.ONE_OBSERVATION
     if not free:
         simpler |= search.NOT_POSITIVE
     blank.status[flags & simpler > 0] = Status.FALLBACK
-    blank.status[flags & search.LIMIT > 0] = Status.TIMEOUT
-    blank.status[flags & search.NO_OBSERVATION > 0] = Status.FAILED
+    blank.status[flags & kernels.LIMIT > 0] = Status.TIMEOUT
+    blank.status[flags & kernels.NO_OBSERVATION > 0] = Status.FAILED

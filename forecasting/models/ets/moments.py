@@ -9,8 +9,8 @@ steps cost h operations and not h^2; the season adds its few terms.
 With a multiplicative season and multiplicative errors (class 3) the book gives a recursion over Kronecker products of
 size 2 m. The same moments follow phase by phase: y_{T+h} needs level and slope z and one seasonal term s only, and s
 changes at its own phase only, so E[s z] and E[s^2 z z'] are 2 and 2 x 2 numbers that are moved by
-(1 + gamma eps)(F + eps g w') at that phase and by F + eps g w' elsewhere, eps normal. The mean is exact too: beyond one
-season it is not the point forecast that follows from setting all errors to zero.
+(1 + gamma eps)(F + eps g w') at that phase and by F + eps g w' elsewhere, eps normal. The mean is exact too: beyond
+one season it is not the point forecast that follows from setting all errors to zero.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.ets.moments import linear_moments, multiplicative_moments
-from forecasting.models.ets.search import ALPHA, BETA, FORM, GAMMA, GAP, PHI, SEASON_LENGTH, SIGMA
+from forecasting.models.ets.rows import ALPHA, BETA, FORM, GAMMA, GAP, PHI, SEASON_LENGTH, SIGMA
 from forecasting.seeds import UInt64Array, next_normal
 
 AUTO, EXACT, SIMULATED = 0, 1, 2
@@ -101,7 +101,13 @@ def forecast_rows(
             longest = max(longest, int(parameters[r, GAP]))
             longest_season = max(longest_season, int(parameters[r, SEASON_LENGTH]))
     size = longest + horizon + 1
-    point, spread, power, effect, shocks = np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    point, spread, power, effect, shocks = (
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+    )
     ring, seed = np.zeros(longest_season), np.zeros(1, dtype=np.uint64)
     paths = np.empty((0, 0))
     for r in range(len(parameters)):
@@ -118,7 +124,19 @@ def forecast_rows(
         known = season < 2 or error == 1
         if season < 2:
             linear_moments(
-                state, error, season, m, alpha, beta, gamma, phi, sigma * sigma, point[:steps], spread[:steps], power, effect
+                state,
+                error,
+                season,
+                m,
+                alpha,
+                beta,
+                gamma,
+                phi,
+                sigma * sigma,
+                point[:steps],
+                spread[:steps],
+                power,
+                effect,
             )
         elif error == 1:
             multiplicative_moments(state, m, alpha, beta, gamma, phi, sigma * sigma, point[:steps], spread[:steps])

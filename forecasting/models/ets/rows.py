@@ -1,0 +1,226 @@
+"""Many series in one call: fits, what became of each row, and states moved over newer points."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from forecasting.batch import FloatArray
+from forecasting.frequency import Int64Array
+from forecasting.models.ets.descent import counts
+from forecasting.models.ets.likelihood import run
+from forecasting.models.ets.search import allowed, select
+from forecasting.models.ets.starts import N_FORMS, Fits, rough_starts
+from forecasting.models.ets.workspace import Series, workspace
+
+# What became of a row, in bits; `search.allowed` adds its own.
+NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4, 8, 16, 128
+
+# Columns of the parameters.
+FORM, ALPHA, BETA, GAMMA, PHI, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS, LEVEL_0, SLOPE_0 = range(13)
+N_PARAMETERS = 13
+SMALLEST_VARIANCE = 1e-24  # of errors, on data scaled to about 1
+
+
+@numba.njit(cache=True)
+def _store(series: Series, form: int, fits: Fits, scale: float, out: FloatArray, state: FloatArray) -> None:
+    """The chosen form as numbers: natural parameters, and the initial states in `state`, in data units."""
+    trend, season = (form % 9) // 3, form % 3
+    n_smooth, width = counts(form, series.m)
+    p = fits.p[form]
+    alpha, beta, gamma, phi, i = p[0], 0.0, 0.0, 1.0, 1
+    if season > 0:
+        gamma = (1.0 - alpha) * p[i]
+        i += 1
+    if trend > 0:
+        beta = alpha * p[i]
+        i += 1
+    if trend == 2:
+        phi = p[i]
+    i = n_smooth
+    slope = 0.0
+    if trend > 0:
+        slope = p[i]
+        i += 1
+    level = p[i]
+    if season > 0:  # seasonal terms that sum to zero (to m): the level takes the rest
+        level, mean = fits.level[form], 0.0
+        for j in range(series.m):
+            mean += p[width - 1 - j] / series.m
+        for j in range(series.m):
+            state[2 + j] = p[width - 1 - j] - mean if season == 1 else p[width - 1 - j] / mean
+        if season == 1:
+            level += mean
+        else:
+            level, slope = level * mean, slope * mean
+    state[0], state[1] = level * scale, slope * scale
+    if season == 1:
+        for j in range(series.m):
+            state[2 + j] *= scale
+    out[FORM], out[ALPHA], out[SEASON_LENGTH] = form, alpha, series.m if season > 0 else 1
+    out[LEVEL_0] = state[0]
+    if trend > 0:
+        out[BETA], out[SLOPE_0] = beta, state[1]
+    if season > 0:
+        out[GAMMA] = gamma
+    if trend == 2:
+        out[PHI] = phi
+
+
+@numba.njit(cache=True)
+def _store_short(series: Series, scale: float, out: FloatArray, state: FloatArray) -> None:
+    """Too few points to judge any form: level smoothing with alpha fixed at 0.5 and the level fitted by least squares.
+
+    e_t = c_t - w_t l_0 with w_t = (1 - alpha)^(t - 1) and c_t the error from a level of zero.
+    """
+    alpha = 0.5
+    level, weight, num, den = 0.0, 1.0, 0.0, 0.0
+    for t in range(series.n):
+        if not math.isnan(series.y[t]):
+            c = series.y[t] - level
+            num += c * weight
+            den += weight * weight
+            level += alpha * c
+            weight *= 1.0 - alpha
+    state[0], state[1] = num / den * scale, 0.0
+    out[FORM], out[ALPHA], out[LEVEL_0] = 0.0, alpha, state[0]
+
+
+@numba.njit(cache=True)
+def _finish(
+    values: FloatArray, first: int, series: Series, width: int, scale: float, out: FloatArray, state: FloatArray
+) -> None:
+    """Move the states through the history; error deviation and log-likelihood.
+
+    sigma^2 is the sum of squared errors over observations less estimated parameters, sigma among them.
+    """
+    form = int(out[FORM])
+    error, season = form // 9, form % 3
+    beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
+    gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
+    phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
+    _, total, logs = run(
+        values, first, first + series.n, 0, error, season, int(out[SEASON_LENGTH]), out[ALPHA], beta, gamma, phi, state
+    )
+    n_obs = series.n_obs
+    unit = 1.0 if error == 1 else scale
+    total = max(total, n_obs * SMALLEST_VARIANCE * unit * unit)
+    out[SIGMA] = math.sqrt(total / max(n_obs - width - 1, 1))
+    out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * total / n_obs) + 1.0) - logs
+
+
+@numba.njit(cache=True)
+def fit_rows(
+    values: FloatArray,
+    begin: Int64Array,
+    end: Int64Array,
+    m: int,
+    asked: FloatArray,
+    box: FloatArray,
+    which: int,
+    max_evaluations: int,
+    parameters: FloatArray,
+    states: FloatArray,
+    flags: Int64Array,
+    evaluations: Int64Array,
+) -> None:
+    """Fit every row values[begin:end].
+
+    asked [18]: forms to choose from. box [2, 4]: bounds of alpha, g, b, phi. which: the criterion. Fills parameters
+    [R, N_PARAMETERS], states [R, 2 + m] in data units as of the last observation, flags [R] (bits), evaluations [R].
+    """
+    longest = 1
+    for r in range(len(begin)):
+        longest = max(longest, end[r] - begin[r])
+    work = workspace(longest, m)
+    w = work.lanes.shape[1]
+    fits = Fits(np.zeros((N_FORMS + 2, w)), np.zeros(N_FORMS + 2), np.zeros(N_FORMS))
+    y, mask = np.empty(longest), np.zeros(N_FORMS)
+    for r in range(len(begin)):
+        out, state = parameters[r], states[r]
+        out[:] = np.nan
+        state[:] = 0.0
+        first, last, n_obs, largest, positive, constant = end[r], begin[r] - 1, 0, 0.0, True, True
+        for t in range(begin[r], end[r]):
+            v = values[t]
+            if not math.isnan(v):
+                if n_obs == 0:
+                    first = t
+                constant = constant and v == values[first]
+                last = t
+                n_obs += 1
+                largest = max(largest, abs(v))
+                positive = positive and v > 0.0
+        out[SEASON_LENGTH], out[N_OBS], out[GAP] = 1.0, n_obs, end[r] - 1 - last
+        if n_obs == 0:
+            flags[r] = NO_OBSERVATION
+            continue
+        if constant:
+            flags[r] = ONE_OBSERVATION if n_obs == 1 else CONSTANT
+            out[FORM], out[ALPHA], out[SIGMA], out[LEVEL_0] = 0.0, 1.0, 0.0, values[first]
+            state[0] = values[first]
+            continue
+        scale = 2.0 ** math.ceil(math.log2(largest))
+        n = last - first + 1
+        for t in range(n):
+            y[t] = values[first + t] / scale
+        series = Series(y, n, n_obs, m)
+        seasonal = m > 1 and n_obs >= 2 * m
+        rough_starts(series, seasonal, fits)
+        form, value, spent = -1, np.inf, 0
+        for attempt in range(2):
+            if attempt == 1:
+                if form >= 0 or not seasonal:
+                    break
+                seasonal = False  # the season leaves too few points to judge it
+            flags[r] = allowed(asked, positive, seasonal, mask)
+            if m > 1 and not seasonal:
+                flags[r] |= SHORT_SEASON
+            form, value, passes = select(series, mask, box, which, max_evaluations - spent, fits, work)
+            spent += passes
+        evaluations[r] = spent
+        if spent >= max_evaluations:
+            flags[r] |= LIMIT
+        width = 1
+        if form < 0:
+            flags[r] |= SHORT
+            _store_short(series, scale, out, state)
+        else:
+            _store(series, form, fits, scale, out, state)
+            width = counts(form, m)[1]
+            out[CRITERION] = value + 2.0 * n_obs * math.log(scale)
+        _finish(values, first, series, width, scale, out, state)
+
+
+@numba.njit(cache=True)
+def advance_rows(
+    values: FloatArray,
+    begin: Int64Array,
+    end: Int64Array,
+    parameters: FloatArray,
+    states: FloatArray,
+    offsets: Int64Array,
+) -> None:
+    """Move states over values[begin:end] in place; the gap since the last observation counts first."""
+    for r in range(len(begin)):
+        out, state = parameters[r], states[offsets[r] : offsets[r + 1]]
+        if math.isnan(out[FORM]):
+            continue
+        form, gap = int(out[FORM]), int(out[GAP])
+        last = begin[r] - 1
+        for t in range(begin[r], end[r]):
+            if not math.isnan(values[t]):
+                last = t
+        out[GAP] = end[r] - 1 - last
+        if last < begin[r]:
+            out[GAP] += gap
+            continue
+        beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
+        gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
+        phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
+        season = form % 3
+        length = int(out[SEASON_LENGTH])
+        count, _, _ = run(values, begin[r], last + 1, gap, 0, season, length, out[ALPHA], beta, gamma, phi, state)
+        out[N_OBS] += count

@@ -1,0 +1,162 @@
+"""Where descents start: the optima of related forms, and rough states from the first points."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from forecasting.batch import FloatArray
+from forecasting.models.ets.workspace import Series
+
+N_FORMS = 18
+ROUGH_STARTS = ((0.1, 0.1, 0.05, 0.95), (0.5, 0.1, 0.3, 0.95), (0.02, 0.02, 0.02, 0.95))  # alpha, g, b, phi
+
+
+class Fits(NamedTuple):
+    """Optima of one series, by form; the last two rows are rough starts of forms ANN and ANA.
+
+    p: [N_FORMS + 2, W]. level: [N_FORMS + 2], the fixed initial level of seasonal forms. score: [N_FORMS], L*,
+    infinite where a form was not fitted.
+    """
+
+    p: FloatArray
+    level: FloatArray
+    score: FloatArray
+
+
+@numba.njit(cache=True)
+def carry_over(
+    source: FloatArray,
+    s_form: int,
+    s_level: float,
+    form: int,
+    m: int,
+    target: FloatArray,
+    theta: FloatArray,
+) -> float:
+    """Starting point for `form` in `target` from another form's optimum; returns the fixed level.
+
+    theta [4]: alpha, g, b, phi that stand in for what the source lacks; negative entries of it keep the source's.
+    """
+    s_trend, s_season = (s_form % 9) // 3, s_form % 3
+    trend, season = (form % 9) // 3, form % 3
+    i = 1
+    alpha, g, b, phi, slope = source[0], 0.1, 0.1, 0.95, 0.0
+    if s_season > 0:
+        g = source[i]
+        i += 1
+    if s_trend > 0:
+        b = source[i]
+        i += 1
+    if s_trend == 2:
+        phi = source[i]
+        i += 1
+    if s_trend > 0:
+        slope = source[i]
+        i += 1
+    if theta[0] > 0.0:
+        alpha = theta[0]
+    if theta[1] > 0.0:
+        g = theta[1]
+    if theta[2] > 0.0:
+        b = theta[2]
+    if theta[3] > 0.0:
+        phi = theta[3]
+    k = 1
+    target[0] = alpha
+    if season > 0:
+        target[k] = g
+        k += 1
+    if trend > 0:
+        target[k] = b
+        k += 1
+    if trend == 2:
+        target[k] = phi
+        k += 1
+    if trend > 0:
+        target[k] = slope
+        k += 1
+    if season == 0:
+        target[k] = source[i]
+        return 0.0
+    if season == s_season:
+        for j in range(m):
+            target[k + j] = source[i + j]
+        return s_level
+    shift = 0.0
+    for j in range(m):
+        shift += source[i + j] / m
+    level = s_level + shift
+    for j in range(m):
+        target[k + j] = max(1.0 + (source[i + j] - shift) / level, 0.05) if level > 1e-6 else 1.0
+    return level if level > 1e-6 else 0.5
+
+
+@numba.njit(cache=True)
+def source_of(form: int, which: int) -> int:
+    """Forms whose optimum a form starts from, better ones first; negative where there is none.
+
+    They come before the form in the order of visits: the same with additive errors, the next simpler trend, and for a
+    multiplicative season the additive one.
+    """
+    error, trend, season = form // 9, (form % 9) // 3, form % 3
+    simpler_trend = form - 3 if trend > 0 else -1
+    if season == 2:
+        other = form - 1 if error == 1 else form + 9
+    else:
+        other = form - 9 if error == 1 else (form - 6 if trend == 2 else -1)
+    return other if which == 0 else simpler_trend
+
+
+@numba.njit(cache=True)
+def _first_states(series: Series, p: FloatArray) -> float:
+    """Level and seasonal terms for an additive season, from the first cycles; into p [2 + m] of form ANA.
+
+    Each of up to four cycles is taken relative to its own mean, so a trend does not leak into the season.
+    """
+    y, n, m = series.y, series.n, series.m
+    cycles = min(4, n // m)
+    first_level, levels = 0.0, 0
+    for j in range(m):
+        p[2 + j] = 0.0
+    counts = np.zeros(m)
+    for c in range(cycles):
+        total, seen = 0.0, 0
+        for j in range(m):
+            if not math.isnan(y[c * m + j]):
+                total += y[c * m + j]
+                seen += 1
+        if seen == 0:
+            continue
+        mean = total / seen
+        if levels == 0:
+            first_level = mean
+        levels += 1
+        for j in range(m):
+            if not math.isnan(y[c * m + j]):
+                p[1 + m - j] += y[c * m + j] - mean
+                counts[j] += 1.0
+    for j in range(m):
+        if counts[j] > 0:
+            p[1 + m - j] /= counts[j]
+    return first_level
+
+
+@numba.njit(cache=True)
+def rough_starts(series: Series, seasonal: bool, fits: Fits) -> None:
+    """Fill the starting points of a series that has no optimum yet."""
+    total, seen = 0.0, 0
+    for t in range(series.n):
+        if not math.isnan(series.y[t]):
+            total += series.y[t]
+            seen += 1
+        if seen == 10:
+            break
+    fits.p[N_FORMS, 0], fits.p[N_FORMS, 1] = 0.1, total / seen
+    if seasonal:
+        rough = fits.p[N_FORMS + 1]
+        rough[0], rough[1] = 0.1, 0.1
+        fits.level[N_FORMS + 1] = _first_states(series, rough)
