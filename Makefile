@@ -13,7 +13,7 @@ help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: setup-demo ## Forecast the daily flights of 2013: the whole pipeline on real data, into lake/
-	.venv/bin/almanac run --config conf/demo.yaml
+	$(PYTHON) -m jobs.demo
 
 test: setup-dev ## Run the tests (ARGS="-k ets" for some of them)
 	$(PYTHON) -m pytest $(strip $(ARGS))
