@@ -38,7 +38,7 @@ class Status(IntEnum):
 class Hyperparameters(BaseModel):
     """Base of each family's hyperparameters: unknown names and wrong values are errors that name the field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     season_length: int | None = Field(default=None, ge=1)
     """Periods in a season; None takes the frequency's."""
