@@ -45,15 +45,16 @@ class EtsHyperparameters(Hyperparameters):
 
     form: error, trend and season, each a letter or Z for "choose": error A or M, trend N, A or Ad, season N, A or M.
     Multiplicative trends are left out, as R and statsforecast leave them out of their search: they forecast poorly.
-    damped: True keeps damped trends only (where the trend may be one), False none, None both; an explicit "Ad" or "A"
-    with None means what it says, except that "A" in a model with a Z, or alone with damped=None, stays undamped.
+    damped: True keeps damped trends (form "A" then means "Ad"), False undamped ones, None what the form says; forms
+    without a trend stay wherever the form admits them.
     restrict: leave out additive errors with a multiplicative season, whose forecast variance is infinite (section
     6.1 of the book: y may be divided by a seasonal term or level near zero).
     season_length: None takes the frequency's. criterion: which one chooses. alpha, phi: their ranges.
     bounds: "usual" is the usual region 0 < beta < alpha, 0 < gamma < 1 - alpha; "tight", the default, keeps beta below
     `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope or a season that follows single
-    observations raises the likelihood and extrapolates noise: over ten sets of the M3 and M4 competitions and others
-    the tight bounds lowered the mean quantile loss by 0 to 25 % and never raised it by more than 1 %.
+    observations raises the likelihood and extrapolates noise: on ten public sets (M3, M4 weekly and hourly, retail,
+    hospital, electricity) the tight bounds lowered the mean quantile loss by up to 15 % and raised it on one, by 0.4 %.
+    They were set on these sets. The admissible region beyond the usual one is not offered.
     interval: "auto" takes exact variances with the normal law where
     they are known and its deviation is below a quarter of the mean for multiplicative errors, else simulates;
     "exact" wherever variances are known; "simulated" always. n_paths: simulated paths a series.
@@ -129,7 +130,7 @@ class Ets(Model):
     """
 
     name = "ets"
-    cost = 6.0
+    cost = 11.0
     Hyperparameters = EtsHyperparameters
     parameter_names = (
         "form",
