@@ -53,8 +53,8 @@ class EtsHyperparameters(Hyperparameters):
     bounds: "usual" is the usual region 0 < beta < alpha, 0 < gamma < 1 - alpha; "tight", the default, keeps beta below
     `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope or a season that follows single
     observations raises the likelihood and extrapolates noise: on ten public sets (M3, M4 weekly and hourly, retail,
-    hospital, electricity) the tight bounds lowered the mean quantile loss by up to 15 % and raised it on one, by 0.4 %.
-    They were set on these sets. The admissible region beyond the usual one is not offered.
+    hospital, electricity) the tight bounds lowered the mean quantile loss by up to 15 % and raised it on one, by
+    0.4 %. They were set on these sets. The admissible region beyond the usual one is not offered.
     interval: "auto" takes exact variances with the normal law where
     they are known and its deviation is below a quarter of the mean for multiplicative errors, else simulates;
     "exact" wherever variances are known; "simulated" always. n_paths: simulated paths a series.
