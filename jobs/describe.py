@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -155,3 +160,9 @@ def _facts(description: Description) -> list[tuple[str, str]]:
     refused = ", ".join(f"{n} {reason}" for reason, n in description.rejects.items())
     facts.append(("Refused rows", refused or "none"))
     return facts
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("describe")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -76,3 +81,9 @@ def render(evaluation: Evaluation, console: Console | None = None) -> None:
         f"{share:.0%} of the horizon",
         highlight=False,
     )
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("evaluate")

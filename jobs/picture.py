@@ -133,8 +133,8 @@ def _cumulative(axes: Axes, distribution: Distribution, fan: Fan) -> None:
     axes.plot(distribution.quantile(p), p, color=FORECAST, linewidth=1.6, label="cumulative")
     axes.plot(distribution.values, fan.levels, "o", color=FORECAST, markersize=5, label="quantiles")
     for level, value in zip(fan.levels, distribution.values, strict=True):
-        text, style = f"{_percent(level)}  {value:.4g}", {"fontsize": 8, "color": HISTORY}
-        axes.annotate(text, (value, level), (8, -9), textcoords="offset points", path_effects=_halo(), **style)
+        style: dict[str, Any] = {"fontsize": 8, "color": HISTORY, "path_effects": _halo()}
+        axes.annotate(f"{_percent(level)}  {value:.4g}", (value, level), (8, -9), textcoords="offset points", **style)
     axes.set_ylim(0, 1)
     axes.set_ylabel("probability that the target is at or below")
 

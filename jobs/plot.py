@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,3 +56,9 @@ def plot(
 def render(path: Path, console: Console | None = None) -> None:
     """Print where the picture is."""
     (console or default_console()).print(f"picture: {path}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("plot")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 import csv
 import io
 from collections.abc import Iterable
@@ -88,3 +93,9 @@ def _print_json(frame: DataFrame, out: Console) -> None:
     whole = F.to_json(F.struct(*(F.col(f"`{c}`") for c in frame.columns)), {"ignoreNullFields": "false"})
     for row in frame.select(whole.alias("line")).toLocalIterator():
         out.out(row["line"], highlight=False)
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("query")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -73,3 +78,9 @@ def render(registration: Registration, console: Console | None = None) -> None:
     out.print(f"{len(registration.statements)} statements run: tables and views are known to the catalog")
     if registration.refused is not None:
         out.print(f"the catalog takes no SQL functions: {registration.refused}", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("register")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -88,3 +93,9 @@ def render(choice: Choice, console: Console | None = None) -> None:
     rows = [(model, n, f"{n / total:.0%}") for model, n in choice.models.items()]
     out.print(table(("model", "series", "share"), rows, title=f"Chosen models of run {choice.run_id}"))
     out.print("Why: " + ", ".join(f"{reason} {n}" for reason, n in choice.reasons.items()), highlight=False)
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("select")

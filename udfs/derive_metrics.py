@@ -5,12 +5,14 @@ Every scope is a sum of the same numbers followed by the same ratios, so a total
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
 from forecasting.evaluation.metrics import Layout, ratios
@@ -39,10 +41,10 @@ def metric_rows(lake: Lake, run_id: str, sums: DataFrame, levels: Sequence[float
         members = members.join(metadata, list(lake.layout.key), "left")
     attributes = lake.layout.attributes if metadata is not None else ()
     width = n_numbers(levels)
-    items = members.mapInArrow(_item_step(lake.layout.key), _sums_ddl(lake))
+    finish = _Finish(run_id, lake.schemas["metrics"].names, lake.layout.key, tuple(levels))
+    items = members.mapInArrow(_item_step(finish), _metrics_ddl(lake))
     parts = members.mapInArrow(_parts_step(attributes, width), _PARTS_DDL)
-    groups = parts.repartition(*_GROUP).mapInArrow(_combine_step(lake.layout.key, width), _sums_ddl(lake))
-    return items.unionByName(groups).mapInArrow(_finish_step(lake, run_id, levels), _metrics_ddl(lake))
+    return items.unionByName(parts.repartition(*_GROUP).mapInArrow(_combine_step(finish, width), _metrics_ddl(lake)))
 
 
 def with_chosen(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
@@ -72,11 +74,6 @@ def _metadata(lake: Lake) -> DataFrame | None:
 _PARTS_DDL = "model string, window int, attribute string, value string, numbers array<double>, lost array<double>"
 
 
-def _sums_ddl(lake: Lake) -> str:
-    key = ", ".join(f"{quoted(name)} string" for name in lake.layout.key)
-    return f"model string, window int, scope string, {key}, attribute string, value string, numbers array<double>"
-
-
 def _metrics_ddl(lake: Lake) -> str:
     return ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["metrics"].columns)
 
@@ -84,24 +81,37 @@ def _metrics_ddl(lake: Lake) -> str:
 # --- the steps ---
 
 
-def _item_step(key: Sequence[str]) -> ArrowStep:
+@dataclass(frozen=True)
+class _Finish:
+    """Sums to rows of `metrics`; goes to the workers."""
+
+    run_id: str
+    names: tuple[str, ...]
+    key: tuple[str, ...]
+    levels: tuple[float, ...]
+
+    def rows(self, scope: pa.Array, columns: Mapping[str, pa.Array], numbers: FloatArray) -> pa.RecordBatch:
+        """columns: model, window and what of key, attribute and value there is. numbers: [R, K]."""
+        n = len(numbers)
+        given = {"run_id": repeated(self.run_id, pa.string(), n), "scope": scope, **columns}
+        given |= _metric_columns(numbers, self.levels)
+        absent = nulls(pa.string(), n)
+        return pa.RecordBatch.from_arrays([given.get(name, absent) for name in self.names], names=list(self.names))
+
+
+def _item_step(finish: _Finish) -> ArrowStep:
     """A row for each series, model and window."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in in_pieces(batches):
             rows = _with_selected(series_rows(batch), batch)
             index = pa.array(rows.series)
-            n = len(rows.series)
             columns = {
                 "model": pa.array(rows.models).take(pa.array(rows.model)),
                 "window": pa.array(rows.window.astype(np.int32)),
-                "scope": repeated("item", pa.string(), n),
-                **{name: batch.column(name).take(index) for name in key},
-                "attribute": nulls(pa.string(), n),
-                "value": nulls(pa.string(), n),
-                "numbers": fixed_lists(rows.numbers),
+                **{name: batch.column(name).take(index) for name in finish.key},
             }
-            yield pa.RecordBatch.from_pydict(columns)
+            yield finish.rows(repeated("item", pa.string(), len(rows.series)), columns, rows.numbers)
 
     return run
 
@@ -192,7 +202,7 @@ def _parts_step(attributes: Sequence[str], width: int) -> ArrowStep:
     return run
 
 
-def _combine_step(key: Sequence[str], width: int) -> ArrowStep:
+def _combine_step(finish: _Finish, width: int) -> ArrowStep:
     """The tasks' parts of each group as one row."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -203,38 +213,11 @@ def _combine_step(key: Sequence[str], width: int) -> ArrowStep:
                 encoded = batch.column(name).dictionary_encode(null_encoding="encode")
                 columns.append((encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)))
             groups.add(columns, dense(batch.column("numbers"), width), dense(batch.column("lost"), width))
-        if not len(groups):
-            return
-        totals = groups.sums.totals
-        parts = groups.flush()
-        n = len(parts)
-        scope = ["total" if attribute is None else "segment" for attribute in parts.column("attribute").to_pylist()]
-        yield pa.RecordBatch.from_pydict(
-            {
-                "model": parts.column("model"),
-                "window": parts.column("window"),
-                "scope": pa.array(scope),
-                **{name: nulls(pa.string(), n) for name in key},
-                "attribute": parts.column("attribute"),
-                "value": parts.column("value"),
-                "numbers": fixed_lists(totals),
-            }
-        )
-
-    return run
-
-
-def _finish_step(lake: Lake, run_id: str, levels: Sequence[float]) -> ArrowStep:
-    """Sums as rows of `metrics`."""
-    names, key, width = lake.schemas["metrics"].names, lake.layout.key, n_numbers(levels)
-    kept = ("model", "window", "scope", *key, "attribute", "value")
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            columns = {name: batch.column(name) for name in kept}
-            columns["run_id"] = repeated(run_id, pa.string(), len(batch))
-            columns |= _metric_columns(dense(batch.column("numbers"), width), levels)
-            yield pa.RecordBatch.from_arrays([columns[name] for name in names], names=list(names))
+        if len(groups):
+            totals = groups.sums.totals
+            parts = groups.flush()
+            whole = pc.is_null(parts.column("attribute"))
+            yield finish.rows(pc.if_else(whole, "total", "segment"), {n: parts.column(n) for n in _GROUP}, totals)
 
     return run
 

@@ -285,7 +285,7 @@ def _forecasts(layout: Layout) -> TableSchema:
             _BUCKET,
         ),
         primary_key=("run_id", "scenario", *layout.key, "step"),
-        partition_by=("run_id", "bucket"),
+        partition_by=("run_id", "scenario", "bucket"),
     )
 
 
@@ -316,11 +316,11 @@ def _metrics(layout: Layout) -> TableSchema:
             _c("MAPE", "double", "of the median, over non-zero actuals"),
             _c("MASE", "double", "of the median"),
             _c("sMAPE", "double", "of the median, 0 to 200"),
-            _c("bias", "double", "of the mean, over the sum of absolute actuals"),
+            _c("bias", "double", "mean of forecast mean minus actual, in the unit of the data"),
             _c("coverage", "map<string, double>", "share of actuals at or below each quantile"),
         ),
         primary_key=("run_id", "model", "window", "scope", *layout.key, "attribute", "value"),
-        partition_by=("run_id",),
+        partition_by=("run_id", "window"),
     )
 
 
