@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -275,9 +275,9 @@ def register(
     guarded(action)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry of the console script and of `spark-submit jobs/VERB.py`."""
-    app(args=list(arguments) if arguments is not None else None)
+def main(verb: str | None = None) -> None:
+    """Entry of the console script, and of `spark-submit jobs/VERB.py` with its verb."""
+    app(args=None if verb is None else [verb, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

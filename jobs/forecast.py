@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -137,3 +142,9 @@ def _no_selection(job: Job, run_id: str | None) -> str:
     seen = f" (runs in this lake: {', '.join(others[:5])})" if others else ""
     what = f"run {run_id!r} has no" if run_id else "no run of this config has"
     return f"{what} chosen models{seen}; run `almanac backtest` and `almanac select` first, or name one model"
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("forecast")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -71,4 +76,4 @@ def render(report: IngestReport, console: Console | None = None) -> None:
 if __name__ == "__main__":
     from jobs.cli import main
 
-    main()
+    main("ingest")
