@@ -41,7 +41,7 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     season_length: int | None = Field(default=None, ge=1)
-    """Periods in a season; None takes the frequency's."""
+    """Periods in a season; null takes the frequency's."""
 
 
 @dataclass(frozen=True)

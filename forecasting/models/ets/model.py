@@ -43,32 +43,32 @@ def form_name(code: float) -> str:
 class EtsHyperparameters(Hyperparameters):
     """What an ETS model may be.
 
-    form: error, trend and season, each a letter or Z for "choose": error A or M, trend N, A or Ad, season N, A or M.
     Multiplicative trends are left out, as R and statsforecast leave them out of their search: they forecast poorly.
-    damped: True keeps damped trends (form "A" then means "Ad"), False undamped ones, None what the form says; forms
-    without a trend stay wherever the form admits them.
-    restrict: leave out additive errors with a multiplicative season, whose forecast variance is infinite (section
-    6.1 of the book: y may be divided by a seasonal term or level near zero).
-    season_length: None takes the frequency's. criterion: which one chooses. alpha, phi: their ranges.
-    bounds: "usual" is the usual region 0 < beta < alpha, 0 < gamma < 1 - alpha; "tight", the default, keeps beta below
-    `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope or a season that follows single
-    observations raises the likelihood and extrapolates noise: on ten public sets (M3, M4 weekly and hourly, retail,
-    hospital, electricity) the tight bounds lowered the mean quantile loss by up to 15 % and raised it on one, by
-    0.4 %. They were set on these sets. The admissible region beyond the usual one is not offered.
-    interval: "auto" takes exact variances with the normal law where
-    they are known and its deviation is below a quarter of the mean for multiplicative errors, else simulates;
-    "exact" wherever variances are known; "simulated" always. n_paths: simulated paths a series.
+    The tight bounds keep beta below `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope or
+    a season that follows single observations raises the likelihood and extrapolates noise: on ten public sets (M3, M4
+    weekly and hourly, retail, hospital, electricity) they lowered the mean quantile loss by up to 15 % and raised it on
+    one, by 0.4 %. They were set on these sets.
     """
 
     form: str = "ZZZ"
+    """Error, trend and season, each a letter or Z for "choose": error A or M, trend N, A or Ad, season N, A or M."""
     damped: bool | None = None
+    """True keeps damped trends (form "A" then means "Ad"), False undamped ones, null what the form says."""
     restrict: bool = True
+    """Leave out additive errors with a multiplicative season, whose forecast variance is infinite."""
     criterion: Literal["aicc", "aic", "bic"] = "aicc"
+    """Which information criterion chooses the form."""
     bounds: Literal["tight", "usual"] = "tight"
+    """usual: 0 < beta < alpha and 0 < gamma < 1 - alpha. tight: slopes and seasons that move slowly."""
     alpha: Box = (1e-4, 0.9999)
+    """Range of the level's smoothing parameter."""
     phi: Box = (0.8, 0.98)
+    """Range of the damping parameter."""
     interval: Literal["auto", "exact", "simulated"] = "auto"
+    """auto: exact variances with the normal law where they are known and the deviation is below a quarter of the mean
+    for multiplicative errors, else simulated paths. exact: wherever variances are known. simulated: always."""
     n_paths: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Simulated paths of a series."""
 
     @model_validator(mode="after")
     def _sensible(self) -> EtsHyperparameters:
