@@ -44,10 +44,10 @@ class EtsHyperparameters(Hyperparameters):
     """What an ETS model may be.
 
     Multiplicative trends are left out, as R and statsforecast leave them out of their search: they forecast poorly.
-    The tight bounds keep beta below `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope or
-    a season that follows single observations raises the likelihood and extrapolates noise: on ten public sets (M3, M4
-    weekly and hourly, retail, hospital, electricity) they lowered the mean quantile loss by up to 15 % and raised it on
-    one, by 0.4 %. They were set on these sets.
+    The tight bounds keep beta below `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope
+    or a season that follows single observations raises the likelihood and extrapolates noise: on ten public sets (M3,
+    M4 weekly and hourly, retail, hospital, electricity) they lowered the mean quantile loss by up to 15 % and raised
+    it on one, by 0.4 %. They were set on these sets.
     """
 
     form: str = "ZZZ"
