@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from udfs.errors import InputError
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from udfs.config import Config
 
 # One thread a task: Spark supplies the parallelism. The same for every library that could start its own.
-SINGLE_THREAD = {
-    f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR")
-}
+SINGLE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR")}
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -40,8 +39,9 @@ _LOCAL = {
 def open_session(config: Config | None = None, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The active session, else a new one with what Almanac needs.
 
-    A new one is local with all cores unless spark-submit or `spark.master` says otherwise; two failures of a task are
-    retried, so that a killed Python worker does not end a job. `settings` go over everything else. Raises InputError when no Java is found.
+    A new one is local with all cores unless spark-submit or `spark.master` says otherwise; a task is tried up to four
+    times, so that a killed Python worker does not end a job. `settings` go over everything else. Raises InputError
+    when no Java is found.
     """
     try:
         from pyspark.sql import SparkSession
@@ -73,6 +73,9 @@ def _settings(config: Config | None) -> dict[str, str]:
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit has chosen master and memory
     if not submitted:
         settings.update(_LOCAL)
+        if not os.environ.get("ALMANAC_DEBUG"):
+            log = Path(__file__).with_name("log4j2.properties").as_uri()
+            settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={log}"
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         settings["spark.master"] = (config.spark.master if config else None) or f"local[{cores},4]"
         if not delta_jars_present():
@@ -85,8 +88,11 @@ def _settings(config: Config | None) -> dict[str, str]:
 
 
 def quiet(spark: SparkSession) -> None:
-    """Keep Spark's warnings out of the terminal where the session allows it (a Connect session does not)."""
+    """Keep Spark's log out of the terminal of a session that we opened; ALMANAC_DEBUG=1 leaves it in."""
+    if os.environ.get("ALMANAC_DEBUG"):
+        return
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     try:
-        spark.sparkContext.setLogLevel("ERROR")
+        spark.sparkContext.setLogLevel("FATAL")
     except Exception:
         logging.getLogger(__name__).debug("log level left as it is")
