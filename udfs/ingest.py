@@ -103,7 +103,7 @@ def _update(
     ]
     frequency = Frequency.parse(info.frequency) if info else choose_frequency(config, raw)
     checked = check(lake, config, frequency, raw, changes.replaced, fresh=changes.fresh)
-    info = lake.identify(config, frequency.name)
+    info = info or lake.identify(config, frequency.name)
     done = when_done(changes, located, checked.counts.of_sources())
     _commit(_Commit(lake, config, info, changes, done), checked)
     return _report(lake, info, changes, checked.counts, located_sources=sum(len(e.parts) for e in located))

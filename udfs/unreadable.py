@@ -15,7 +15,7 @@ _HINTS = {
     "PATH_NOT_FOUND": "does not exist",
     "UNABLE_TO_INFER_SCHEMA": "holds no data that can be read",
     "TABLE_OR_VIEW_NOT_FOUND": "is not a table or view that Spark knows",
-    "INVALID_DATETIME_PATTERN": "has a timestamp_format that is not a datetime pattern of Spark",
+    "INVALID_DATETIME_PATTERN": "is given a timestamp_format that is not a datetime pattern of Spark",
 }
 
 
@@ -48,7 +48,8 @@ def explained(place: str, inputs: Mapping[str, str]) -> Iterator[None]:
 def _sentence(place: str, inputs: Mapping[str, str], text: str) -> str:
     condition = match[1] if (match := _CONDITION.search(text)) else ""
     file = re.sub("^file:/+", "/", unquote(match[1])) if (match := _FILE.search(text)) else ""
-    place = next((p for p, what in inputs.items() if file and _within(file, what)), place)
+    likely = [p for p, what in inputs.items() if file and _within(file, what)] or list(inputs)
+    place = likely[0] if len(likely) == 1 else place
     what = file or inputs.get(place, "")
     named = f"{place}: {what}" if what else place
     for known, hint in _HINTS.items():

@@ -85,7 +85,7 @@ def test_keys_with_one_hash_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "BATCH_ROWS", 2)
     rows = [row(item, 0, t, target=float(t), target_n=1) for t in (1, 2, 3) for item in ("!x", "!y", "a")]
     found = packed(rows)
-    assert {k: v["target"] for k, v in found.items()} == dict.fromkeys(("!x", "!y", "a"), [1.0, 2.0, 3.0])
+    assert {k: v["target"] for k, v in found.items()} == {key: [1.0, 2.0, 3.0] for key in ("!x", "!y", "a")}
 
 
 def test_many_values_come_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

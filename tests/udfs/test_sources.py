@@ -85,7 +85,8 @@ def test_parquet_of_pandas(spark: SparkSession, make_config: MakeConfig, tmp_pat
 
 def test_delta_tables_are_pinned(spark: SparkSession, make_config: MakeConfig, tmp_path: Path) -> None:
     path = str(tmp_path / "delta_without_suffix")
-    rows = spark.createDataFrame([("a", datetime(2024, 1, 1), 1)], "item_id string, timestamp timestamp_ntz, target int")
+    ddl = "item_id string, timestamp timestamp_ntz, target int"
+    rows = spark.createDataFrame([("a", datetime(2024, 1, 1), 1)], ddl)
     rows.write.format("delta").save(path)
     before = located(spark, make_config, path=path)
     assert (list(before.parts), before.format) == ([path], "delta")
@@ -139,7 +140,11 @@ def test_what_is_not_there(
         (tmp_path / name).write_bytes(content)
     if "path" in source:
         source = source | {"path": str(tmp_path / source["path"])}
-    with pytest.raises(InputError, match=expected) as error:
+
+    def opened() -> None:
         found = located(spark, make_config, **source)
         read(spark, found, found.parts)
+
+    with pytest.raises(InputError, match=expected) as error:
+        opened()
     assert len(str(error.value).splitlines()) == 1
