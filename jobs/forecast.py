@@ -120,7 +120,7 @@ def _begin(
     if chosen is not None and model is None and _needs_selection(job):
         _copy_selection(job.lake, chosen, fresh)
     source = _source(job, version, fresh, model)
-    return new_run(job, source, "forecast", info, limits, fresh)
+    return new_run(job, source, "forecast", info, limits, fresh, model=model)
 
 
 def _copy_selection(lake: Lake, old: str, new: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jobs.context import Job
 from udfs import runs
@@ -57,15 +58,24 @@ def refuse_known(job: Job, run_id: str | None) -> None:
         raise InputError(f"run {run_id!r} exists already; go on with it by --resume, or give another id")
 
 
-def new_run(job: Job, source: StageInput, stage: Stage, info: LakeInfo, limits: Limits, run_id: str | None) -> Run:
-    """A run with a plan for its first stage, written."""
+def new_run(
+    job: Job,
+    source: StageInput,
+    stage: Stage,
+    info: LakeInfo,
+    limits: Limits,
+    run_id: str | None,
+    *,
+    model: str | None = None,
+) -> Run:
+    """A run with a plan for its first stage, written. model: the one model of its forecast, where one is given."""
     refuse_known(job, run_id)
     series = job.lake.read("series", source.version)
     where, items = limits[0], None if limits[1] is None else tuple(dict.fromkeys(limits[1]))
     check_limits(series, job.lake.layout.key, where, items)
     limit = condition(job.lake.layout.key, where, items)
     plan = plan_run(source, stage, info.frequency, info.buckets, limit, (where, items))
-    run = runs.new_run(job.config, plan, {"series": source.version}, run_id)
+    run = runs.new_run(job.config, replace(plan, model=model), {"series": source.version}, run_id)
     runs.create(job.lake, run)
     return run
 
