@@ -84,7 +84,9 @@ def assert_metrics(row: Any, rows: list[tuple[str, str, int]]) -> None:
     expected = plain_metrics(rows)
     got = {name: row[name] for name in ("n_points", "n_missing", "mean_wQL", "WAPE", "RMSE", "MAPE", "MASE")}
     got |= {"p90_covered": row["coverage"]["p90"], "p90_wQL": row["wQL"]["p90"], "bias_sum": row["sums"]["bias"]}
-    assert got == {name: value if value is None else pytest.approx(value, rel=1e-12) for name, value in expected.items()}
+    assert got == {
+        name: value if value is None else pytest.approx(value, rel=1e-12) for name, value in expected.items()
+    }
     assert row["n_series"] == len(rows)
     assert row["seconds"] == pytest.approx(0.25 * len(rows))
     assert row["n_fallback"] == rows.count(("E", "naive", 1))
@@ -104,7 +106,9 @@ def members(scope: str, row: Any) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize(("scope", "count"), [("item", 5 * 3 * 3), ("segment", 3 * 3 * 3), ("total", 3 * 3)])
 def test_metrics_are_those_of_a_plain_loop(lake: Lake, scope: str, count: int) -> None:
     rows = lake.read("metrics").where(f"scope = '{scope}'").collect()
-    assert len({(r["model"], r["window"], r["item_id"], r["attribute"], r["value"]) for r in rows}) == len(rows) == count
+    assert (
+        len({(r["model"], r["window"], r["item_id"], r["attribute"], r["value"]) for r in rows}) == len(rows) == count
+    )
     for row in rows:
         assert_metrics(row, members(scope, row))
         assert (row["item_id"] is None) == (scope != "item")
@@ -114,8 +118,11 @@ def test_metrics_are_those_of_a_plain_loop(lake: Lake, scope: str, count: int) -
 @pytest.mark.spark
 def test_undefined_ratios_are_null_and_their_sums_are_kept(lake: Lake) -> None:
     zeros = lake.read("metrics").where("item_id = 'C' AND model = 'seasonal_naive' AND window = -1").first()
-    assert zeros["mean_wQL"] is None and zeros["WAPE"] is None and zeros["wQL"] == {"p10": None, "p50": None, "p90": None}
-    assert zeros["sums"]["abs_error_median"] == 1.0 and zeros["sums"]["n_zero_actual"] == 6.0
+    assert zeros["mean_wQL"] is None
+    assert zeros["WAPE"] is None
+    assert zeros["wQL"] == {"p10": None, "p50": None, "p90": None}
+    assert zeros["sums"]["abs_error_median"] == 1.0
+    assert zeros["sums"]["n_zero_actual"] == 6.0
 
 
 @pytest.mark.spark
@@ -128,7 +135,9 @@ def test_selection_is_the_smallest_summed_loss(lake: Lake) -> None:
     assert rows["A"]["margin"] == pytest.approx(1 - loss / plain_loss("A", "seasonal_naive"))
     reasons = {item: row["reason"] for item, row in rows.items()}
     assert reasons == {"A": "best", "B": "best", "C": "best", "=D": "no_scores", "E": "only_candidate"}
-    assert rows["=D"]["score"] is None and rows["=D"]["runner_up"] is None and rows["E"]["margin"] is None
+    assert rows["=D"]["score"] is None
+    assert rows["=D"]["runner_up"] is None
+    assert rows["E"]["margin"] is None
 
 
 def plain_loss(item: str, model: str) -> float:
@@ -145,7 +154,17 @@ def plain_loss(item: str, model: str) -> float:
 def test_forecasts_are_a_row_a_step(lake: Lake) -> None:
     rows = lake.read("forecasts").orderBy("item_id", "step").collect()
     expected = [
-        (item, store, h + 1, made.FORECAST_START + timedelta(days=h), made.CHOSEN[item], value, value - 1, value, value + 1)
+        (
+            item,
+            store,
+            h + 1,
+            made.FORECAST_START + timedelta(days=h),
+            made.CHOSEN[item],
+            value,
+            value - 1,
+            value,
+            value + 1,
+        )
         for item, store in sorted(made.KEYS)
         for h, value in enumerate(made.FORECASTS[item] or [])
         if not math.isnan(value)
@@ -158,9 +177,7 @@ def test_forecasts_are_a_row_a_step(lake: Lake) -> None:
 
 
 @pytest.mark.spark
-def test_deriving_again_gives_the_same_tables_and_leaves_other_runs(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_deriving_again_gives_the_same_tables_and_leaves_other_runs(spark: SparkSession, tmp_path: Path) -> None:
     config, lake = made.new_lake(spark, tmp_path, backtest={"windows": 2}, mean=False)
     other = [made.result("A", "s1", "naive", w, [1.0, 2.0, 3.0], run_id="other") for w in (0, 1)]
     made.write_rows(lake, "results", other, "other")
@@ -243,7 +260,8 @@ def test_rows_of_a_slice_and_lists_that_end_early() -> None:
     out = series_rows(batch)
     found = [(out.models[m], w, n) for m, w, n in zip(out.model, out.window, out.numbers.tolist(), strict=True)]
     assert found == [
-        ("a", 1, [5.0, 6.0]), ("b", 1, [7.0, 8.0]), ("b", 2, [3.0, 4.0]), ("a", -1, [5.0, 6.0]), ("b", -1, [10.0, 12.0]),
+        ("a", 1, [5.0, 6.0]), ("b", 1, [7.0, 8.0]), ("b", 2, [3.0, 4.0]),
+        ("a", -1, [5.0, 6.0]), ("b", -1, [10.0, 12.0]),
     ]  # fmt: skip
     assert series_rows(batch, ["a"]).numbers.tolist() == [[5.0, 6.0], [5.0, 6.0]]
     table = dense(pa.array([[1.0, 2.0], None, [3.0]]), 3)
@@ -284,7 +302,9 @@ def test_the_ranking_from_patterns_is_that_of_all_series(data: st.DataObject) ->
     costs = data.draw(st.lists(st.sampled_from([1.0, 2.0]), min_size=models, max_size=models))
     masks, index = np.unique(np.isfinite(loss), axis=0, return_inverse=True)
     count = np.bincount(index.ravel(), minlength=len(masks)).astype(float)
-    sums = np.stack([np.where(mask, np.nansum(loss[index.ravel() == p], axis=0), np.nan) for p, mask in enumerate(masks)])
+    sums = np.stack(
+        [np.where(mask, np.nansum(loss[index.ravel() == p], axis=0), np.nan) for p, mask in enumerate(masks)]
+    )
     left, expected = list(range(models)), []
     while left:
         best = left[best_overall(loss[:, left], [costs[m] for m in left])]
