@@ -78,9 +78,7 @@ def known_sources(lake: Lake) -> tuple[Known, ...]:
     return tuple(Known(**row.asDict()) for row in lake.read("sources").collect())
 
 
-def find_changes(
-    located: Sequence[Located], known: Iterable[Known], mode: Literal["incremental", "full"]
-) -> Changes:
+def find_changes(located: Sequence[Located], known: Iterable[Known], mode: Literal["incremental", "full"]) -> Changes:
     """Compare what is there with what the lake holds."""
     held = {(k.role, k.source): k for k in known}
     read: By = {}

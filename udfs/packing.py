@@ -146,11 +146,7 @@ def _long(packing: Packing, table: DataFrame, role: Role, kind: int) -> DataFram
         values = [F.col(quoted(c)) for c in role.values]
     time = period_ordinal(packing.frequency, F.col("timestamp")) if role.timed else F.lit(None).cast("bigint")
     rows = table.select(*role.key, time.alias(ORDINAL), *values, "source")
-    return (
-        _sequenced(rows, sequences)
-        .withColumn(KIND, F.lit(kind))
-        .withColumn(KEY_HASH, F.xxhash64(*role.key))
-    )
+    return _sequenced(rows, sequences).withColumn(KIND, F.lit(kind)).withColumn(KEY_HASH, F.xxhash64(*role.key))
 
 
 _PARTS = (("value", ""), ("n", "#n"))
@@ -191,9 +187,7 @@ def _packed_by_part(packing: Packing, role: Role) -> DataFrame:
     """The related columns of a role, one row for each value of its part of the key."""
     from pyspark.sql import functions as F
 
-    spec = PackSpec(
-        key=role.key, frequency=packing.info.frequency, columns={1: dict(role.aggregations)}, bare=True
-    )
+    spec = PackSpec(key=role.key, frequency=packing.info.frequency, columns={1: dict(role.aggregations)}, bare=True)
     rows = _long(packing, packing.lake.read("related"), role, 1).repartition(F.col(KEY_HASH))
     schema = {**dict.fromkeys(role.key, "string"), "start_ordinal": "bigint"}
     return _mapped(rows, spec, schema | dict.fromkeys(role.values, "array<double>"))

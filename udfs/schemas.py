@@ -84,9 +84,7 @@ def _required(name: str, kind: str, comment: str) -> Column:
 
 def _key(layout: Layout, *, required: bool = True) -> tuple[Column, ...]:
     make = _required if required else _c
-    return tuple(
-        make(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key
-    )
+    return tuple(make(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key)
 
 
 _BUCKET = _required("bucket", "int", "storage bucket: pmod(xxhash64(key), buckets of the lake)")

@@ -135,9 +135,7 @@ def _files(spark: SparkSession, role: Role, paths: Sequence[str]) -> Located:
         return _delta_path(spark, role, paths[0])
     options = {k: v for k, v in role.source.options.items() if k in _LISTING_OPTIONS}
     listing = spark.read.format("binaryFile").options(**options).load(list(paths))
-    stamp = F.concat_ws(
-        "@", F.col("_metadata.file_size"), F.unix_micros(F.col("_metadata.file_modification_time"))
-    )
+    stamp = F.concat_ws("@", F.col("_metadata.file_size"), F.unix_micros(F.col("_metadata.file_modification_time")))
     described = listing.select(F.lit(role.name).alias("role"), _file().alias("source"), stamp.alias("fingerprint"))
     return Located(role, kind or "", {}, described=described)
 

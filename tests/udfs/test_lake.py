@@ -78,7 +78,7 @@ def test_append_once_is_done_once(spark: SparkSession, make_config: MakeConfig) 
 def test_replace_touches_what_the_predicate_meets(spark: SparkSession, make_config: MakeConfig) -> None:
     lake = lake_of(spark, make_config())
     lake.ensure("sources")
-    odd = "it's \\ \"odd\" 🙂"
+    odd = 'it\'s \\ "odd" 🙂'
     lake.replace("sources", source_rows(lake, "a", odd, "c"), {})
     lake.replace("sources", source_rows(lake, odd, rows=9), {"role": "target", "source": [odd, "c"]})
     assert_df_equality(
