@@ -18,8 +18,8 @@ from forecasting.batch import FloatArray
 from forecasting.evaluation.metrics import Layout, ratios
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
-from udfs.arrow import fixed_lists, nulls, repeated
-from udfs.derive_sums import HEAD, SELECTED, ArrowStep, SeriesRows, dense, in_pieces, n_numbers, series_rows
+from udfs.arrow import nulls, repeated
+from udfs.derive_sums import HEAD, SELECTED, ArrowStep, SeriesRows, in_pieces, n_numbers, packed, series_rows, unpacked
 from udfs.lake import Lake, quoted
 from udfs.schemas import quantile_column
 
@@ -71,7 +71,7 @@ def _metadata(lake: Lake) -> DataFrame | None:
 
 # --- what the steps hand on ---
 
-_PARTS_DDL = "model string, window int, attribute string, value string, numbers array<double>, lost array<double>"
+_PARTS_DDL = "model string, window int, attribute string, value string, numbers binary, lost binary"
 
 
 def _metrics_ddl(lake: Lake) -> str:
@@ -104,7 +104,7 @@ def _item_step(finish: _Finish) -> ArrowStep:
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in in_pieces(batches):
-            rows = _with_selected(series_rows(batch), batch)
+            rows = _with_selected(series_rows(batch, n_numbers(finish.levels)), batch)
             index = pa.array(rows.series)
             columns = {
                 "model": pa.array(rows.models).take(pa.array(rows.model)),
@@ -169,8 +169,8 @@ class _Groups:
             "window": pa.array(window, pa.int32()),
             "attribute": pa.array(attribute, pa.string()),
             "value": pa.array(value, pa.string()),
-            "numbers": fixed_lists(high),
-            "lost": fixed_lists(low),
+            "numbers": packed(high),
+            "lost": packed(low),
         }
         return pa.RecordBatch.from_pydict(columns)
 
@@ -181,7 +181,7 @@ def _parts_step(attributes: Sequence[str], width: int) -> ArrowStep:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         groups = _Groups(width)
         for batch in in_pieces(batches):
-            rows = _with_selected(series_rows(batch), batch)
+            rows = _with_selected(series_rows(batch, width), batch)
             windows, window = np.unique(rows.window, return_inverse=True)
             by_model: list[tuple[Sequence[Any], Int64Array]] = [
                 (rows.models, rows.model),
@@ -212,7 +212,7 @@ def _combine_step(finish: _Finish, width: int) -> ArrowStep:
             for name in _GROUP:
                 encoded = batch.column(name).dictionary_encode(null_encoding="encode")
                 columns.append((encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False)))
-            groups.add(columns, dense(batch.column("numbers"), width), dense(batch.column("lost"), width))
+            groups.add(columns, unpacked(batch.column("numbers"), width), unpacked(batch.column("lost"), width))
         if len(groups):
             totals = groups.sums.totals
             parts = groups.flush()

@@ -18,9 +18,9 @@ from forecasting.evaluation.selection import ONLY_CANDIDATE, best_overall, selec
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
 from forecasting.models.registry import get_model
-from udfs.arrow import fixed_lists, nulls, repeated
+from udfs.arrow import nulls, repeated
 from udfs.config import Config
-from udfs.derive_sums import HEAD, ArrowStep, dense, in_pieces, n_numbers, series_rows
+from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
 from udfs.runs import find
@@ -29,7 +29,7 @@ from udfs.stage import segment_column, segment_models
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_PATTERN_DDL = "scored array<double>, numbers array<double>, lost array<double>"
+_PATTERN_DDL = "scored binary, numbers binary, lost binary"
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,11 @@ class _Field:
 
 
 def _field(batch: pa.RecordBatch, contest: _Contest) -> _Field:
-    rows = series_rows(batch, contest.models)
+    width = n_numbers(contest.levels)
+    rows = series_rows(batch, width, contest.models)
     of = rows.over_windows
     shape = (len(batch), len(contest.models))
-    numbers = np.full((*shape, n_numbers(contest.levels)), np.nan)
+    numbers = np.full((*shape, width), np.nan)
     numbers[rows.series[of], rows.model[of]] = rows.numbers[of]
     ran = ~np.isnan(numbers[..., 0])
     loss = selection_loss(numbers[..., len(HEAD) :], contest.levels, contest.metric)
@@ -125,7 +126,7 @@ def _patterns_step(contest: _Contest) -> ArrowStep:
             sums.add(counted, slots[inverse.reshape(-1)])
         if seen:
             high, low = sums.parts
-            columns = [fixed_lists(np.array(list(seen), dtype=np.float64)), fixed_lists(high), fixed_lists(low)]
+            columns = [packed(table) for table in (np.array(list(seen), dtype=np.float64), high, low)]
             yield pa.RecordBatch.from_arrays(columns, names=["scored", "numbers", "lost"])
 
     return run
@@ -136,9 +137,9 @@ def _merged(patterns: pa.Table, models: int) -> tuple[FloatArray, FloatArray]:
     sums = GroupedSums(models + 1)
     seen: dict[tuple[float, ...], int] = {}
     for batch in patterns.to_batches():
-        scored = dense(batch.column(0), models)
+        scored = unpacked(batch.column(0), models)
         slots = np.array([seen.setdefault(tuple(row), len(seen)) for row in scored.tolist()], dtype=np.int64)
-        sums.add(dense(batch.column(1), models + 1), slots, dense(batch.column(2), models + 1))
+        sums.add(unpacked(batch.column(1), models + 1), slots, unpacked(batch.column(2), models + 1))
     totals = sums.totals
     mask = np.array(list(seen), dtype=bool).reshape(len(seen), models)
     return totals[:, 0], np.where(mask, totals[:, 1:], np.nan)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from forecasting.batch import FloatArray
 from forecasting.evaluation.metrics import Layout, row_statistics
 from forecasting.frequency import Int64Array
-from udfs.arrow import fixed_lists, list_buffers
+from udfs.arrow import list_buffers
 from udfs.lake import Lake, quoted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PIECE_ROWS = 2048
 def series_sums(lake: Lake, run_id: str, levels: Sequence[float]) -> DataFrame:
     """One row a series that the run has backtested: the key, `bucket` and `rows`, a list of (model, window, numbers).
 
-    numbers: HEAD and then the statistics, in the order of `Layout.of(levels).names`.
+    numbers: HEAD and then the statistics, in the order of `Layout.of(levels).names`, as `packed`.
     """
     from pyspark.sql import functions as F
 
@@ -76,7 +76,7 @@ def kept(rows: DataFrame) -> Iterator[DataFrame]:
 def statistics_ddl(lake: Lake, identity: Sequence[str]) -> str:
     """The schema of `statistics_step`'s rows."""
     schema = lake.schemas["results"]
-    return ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in identity) + ", numbers array<double>"
+    return ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in identity) + ", numbers binary"
 
 
 def statistics_step(identity: Sequence[str], levels: Sequence[float]) -> ArrowStep:
@@ -85,7 +85,7 @@ def statistics_step(identity: Sequence[str], levels: Sequence[float]) -> ArrowSt
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             columns = [batch.column(name) for name in identity]
-            columns.append(fixed_lists(row_numbers(batch, levels)))
+            columns.append(packed(row_numbers(batch, levels)))
             yield pa.RecordBatch.from_arrays(columns, names=[*identity, "numbers"])
 
     return run
@@ -106,6 +106,26 @@ def row_numbers(batch: pa.RecordBatch, levels: Sequence[float]) -> FloatArray:
     out[:, 2] = batch.column("seconds").to_numpy(zero_copy_only=False)
     out[:, len(HEAD) :] = statistics
     return out
+
+
+def packed(table: FloatArray) -> pa.Array:
+    """float64 [R, K] as R binary values: Spark moves them as they are, and an array number by number."""
+    rows, width = table.shape
+    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(8 * width)
+    values = np.ascontiguousarray(table, dtype=np.float64)
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+
+
+def unpacked(column: pa.Array, width: int) -> FloatArray:
+    """`packed` back to float64 [R, width]."""
+    rows = len(column)
+    if not rows:
+        return np.empty((0, width))
+    _, offsets, values = column.buffers()
+    first = int(np.frombuffer(offsets, dtype=np.int32, count=rows + 1, offset=4 * column.offset)[0])
+    return (
+        np.frombuffer(values, dtype=np.uint8)[first : first + 8 * rows * width].view(np.float64).reshape(rows, width)
+    )
 
 
 def dense(column: pa.Array, width: int = 0) -> FloatArray:
@@ -142,8 +162,8 @@ class SeriesRows:
         return np.asarray(self.window == ALL_WINDOWS)
 
 
-def series_rows(batch: pa.RecordBatch, models: Sequence[str] | None = None) -> SeriesRows:
-    """Take the column `rows` apart. models: their order; None takes those that are there, by name."""
+def series_rows(batch: pa.RecordBatch, width: int, models: Sequence[str] | None = None) -> SeriesRows:
+    """Take the column `rows` apart. width: K. models: their order; None takes those that are there, by name."""
     column = batch.column("rows")
     lengths = np.diff(column.offsets.to_numpy())
     rows = column.flatten()
@@ -157,7 +177,7 @@ def series_rows(batch: pa.RecordBatch, models: Sequence[str] | None = None) -> S
     window = rows.field("window").to_numpy().astype(np.int64)
     order = np.lexsort((window, model, series))
     order = order[model[order] >= 0]
-    numbers = dense(rows.field("numbers"))[order]
+    numbers = unpacked(rows.field("numbers"), width)[order]
     return _with_all_windows(known, series[order], model[order], window[order], numbers)
 
 

@@ -319,6 +319,7 @@ def _metrics(layout: Layout) -> TableSchema:
         ),
         primary_key=("run_id", "model", "window", "scope", *layout.key, "attribute", "value"),
         partition_by=("run_id", "window"),
+        properties={"delta.dataSkippingNumIndexedCols": str(4 + len(layout.key))},  # nobody looks for a value of RMSE
     )
 
 

@@ -248,22 +248,19 @@ def _us(text: str) -> int:
 
 
 def test_rows_of_a_slice_and_lists_that_end_early() -> None:
-    rows = [
-        [{"model": "b", "window": 1, "numbers": [1.0, 2.0]}],
-        [
-            {"model": "b", "window": 2, "numbers": [3.0, 4.0]},
-            {"model": "a", "window": 1, "numbers": [5.0, 6.0]},
-            {"model": "b", "window": 1, "numbers": [7.0, 8.0]},
-        ],
-    ]
-    batch = pa.RecordBatch.from_pydict({"rows": pa.array(rows)}).slice(1)
-    out = series_rows(batch)
+    def row(model: str, window: int, *numbers: float) -> dict[str, Any]:
+        return {"model": model, "window": window, "numbers": np.array(numbers, dtype=np.float64).tobytes()}
+
+    rows = [[row("b", 1, 1, 2)], [row("b", 2, 3, 4), row("a", 1, 5, 6), row("b", 1, 7, 8)]]
+    kind = pa.list_(pa.struct({"model": pa.string(), "window": pa.int32(), "numbers": pa.binary()}))
+    batch = pa.RecordBatch.from_arrays([pa.array(rows, kind)], ["rows"]).slice(1)
+    out = series_rows(batch, 2)
     found = [(out.models[m], w, n) for m, w, n in zip(out.model, out.window, out.numbers.tolist(), strict=True)]
     assert found == [
         ("a", 1, [5.0, 6.0]), ("b", 1, [7.0, 8.0]), ("b", 2, [3.0, 4.0]),
         ("a", -1, [5.0, 6.0]), ("b", -1, [10.0, 12.0]),
     ]  # fmt: skip
-    assert series_rows(batch, ["a"]).numbers.tolist() == [[5.0, 6.0], [5.0, 6.0]]
+    assert series_rows(batch, 2, ["a"]).numbers.tolist() == [[5.0, 6.0], [5.0, 6.0]]
     table = dense(pa.array([[1.0, 2.0], None, [3.0]]), 3)
     np.testing.assert_array_equal(table, [[1, 2, np.nan], [np.nan] * 3, [3, np.nan, np.nan]])
 
