@@ -41,7 +41,7 @@ def test_spark_submit_runs_a_verb(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
          "--driver-memory", "1g", str(ROOT / "jobs" / "run.py"), "--config", str(config)],
-        cwd=tmp_path, capture_output=True, text=True, env=os.environ | settings, timeout=280,
+        cwd=tmp_path, capture_output=True, text=True, env=os.environ | settings, timeout=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Tables of run" in done.stdout
