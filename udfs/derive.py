@@ -14,7 +14,6 @@ from udfs.derive_metrics import metric_rows, with_chosen
 from udfs.derive_selection import only_candidates, selection_rows
 from udfs.derive_sums import ALL_WINDOWS, kept, series_sums
 from udfs.errors import InputError
-from udfs.execute import settings
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
 from udfs.schemas import BASELINE, quantile_column
@@ -22,8 +21,6 @@ from udfs.steps import finite, quantile_values, step_label
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-_OPEN_FILES = 32
 
 
 def config_of(run: Run) -> Config:
@@ -67,9 +64,7 @@ def derive_forecasts(lake: Lake, run_id: str, config: Config) -> None:
         raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
     lake.ensure("forecasts")
     rows = forecast_rows(lake, run_id, config, Frequency.parse(info.frequency))
-    # With a file open for each bucket of a task, rows need no sort before they are written.
-    with settings(lake.spark, {"spark.sql.maxConcurrentOutputFileWriters": str(_OPEN_FILES)}):
-        lake.replace("forecasts", rows, {"run_id": run_id, "scenario": BASELINE})
+    lake.replace("forecasts", rows, {"run_id": run_id, "scenario": BASELINE})
 
 
 def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency) -> DataFrame:
