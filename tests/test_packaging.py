@@ -84,4 +84,5 @@ def test_the_wheel_holds_the_three_packages_whole(tmp_path: Path) -> None:
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     packages = [source / name for name in ("forecasting", "udfs", "jobs")]
     modules = {path.relative_to(source).as_posix() for folder in packages for path in folder.rglob("*.py")}
-    assert packed == modules | {f"{folder.name}/py.typed" for folder in packages}
+    others = {f"{folder.name}/py.typed" for folder in packages} | {"udfs/log4j2.properties"}
+    assert packed == modules | others

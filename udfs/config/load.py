@@ -19,6 +19,9 @@ from pydantic.fields import FieldInfo
 from udfs.config.schema import Config
 from udfs.errors import InputError
 
+_STAND_INS: dict[str, Any] = {"dataset_group": "group", "frequency": "D", "horizon": 1, "models": {"naive": {}}}
+"""Valid values of required keys that were set aside as wrong, so that the checks between sections still run."""
+
 
 class ConfigError(InputError):
     """Every mistake of a configuration, one a line."""
@@ -114,6 +117,8 @@ def _all_problems(content: dict[str, Any], error: ValidationError, frames: bool)
     rest = copy.deepcopy(content)
     for e in error.errors():
         _drop(rest, list(e["loc"]))
+    for name, value in _STAND_INS.items():
+        rest.setdefault(name, value)
     try:
         Config.model_validate(rest, context={"frames": frames})
     except ValidationError as second:
