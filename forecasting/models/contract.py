@@ -183,5 +183,18 @@ class Blank:
             evaluations=np.zeros(n_rows, dtype=np.int64),
         )
 
+    def without_numbers(self, rows: Rows, hyperparameters: Hyperparameters) -> Fitted:
+        """The fit of a model that reads the history again when it predicts: no parameters, no states."""
+        return Fitted(
+            rows=rows,
+            hyperparameters=hyperparameters,
+            parameters=np.empty((len(rows), 0)),
+            states=np.empty(0),
+            state_offsets=np.zeros(len(rows) + 1, dtype=np.int64),
+            status=self.status,
+            reason=self.reason,
+            evaluations=self.evaluations,
+        )
+
 
 HyperparameterValues = Mapping[str, Any]

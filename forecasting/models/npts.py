@@ -82,16 +82,7 @@ class Npts(Model):
         blank.reason[(counts == 0) & (rows.end - rows.begin > context)] = NO_OBSERVATIONS_IN_CONTEXT
         blank.status[counts == 0] = Status.FAILED
         blank.evaluations[:] = 1
-        return Fitted(
-            rows=rows,
-            hyperparameters=hyperparameters,
-            parameters=np.empty((len(rows), 0)),
-            states=np.empty(0),
-            state_offsets=np.zeros(len(rows) + 1, dtype=np.int64),
-            status=blank.status,
-            reason=blank.reason,
-            evaluations=blank.evaluations,
-        )
+        return blank.without_numbers(rows, hyperparameters)
 
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         newer = self.fit(rows, fitted.hyperparameters)  # type: ignore[arg-type]

@@ -56,16 +56,7 @@ class UserModel(Model):
 
     def fit(self, rows: Rows, hyperparameters: Any) -> Fitted:
         blank = Blank.of(len(rows))
-        return Fitted(
-            rows=rows,
-            hyperparameters=hyperparameters,
-            parameters=np.empty((len(rows), 0)),
-            states=np.empty(0),
-            state_offsets=np.zeros(len(rows) + 1, dtype=np.int64),
-            status=blank.status,
-            reason=blank.reason,
-            evaluations=blank.evaluations,
-        )
+        return blank.without_numbers(rows, hyperparameters)
 
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         return replace(fitted, rows=rows)
