@@ -20,6 +20,7 @@ from jobs.tables import console as default_console
 from udfs.derive import config_of
 from udfs.errors import InputError
 from udfs.export import ExportFormat, export_rows, write_export
+from udfs.lake import absolute
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -59,9 +60,7 @@ def export(
     rows = export_rows(job.lake, run.run_id, made.quantiles, made.mean)
     if rows.isEmpty():
         raise InputError(f"run {run.run_id} has no forecasts to export; run `almanac forecast` first")
-    place = str(target)
-    if ":" not in place:
-        place = str(Path(place).absolute())
+    place = absolute(str(target))
     write_export(rows, place, form, single=single, overwrite=overwrite)
     return Exported(run.run_id, place, tuple(rows.columns))
 

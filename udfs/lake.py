@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from udfs.errors import InputError
@@ -52,6 +53,11 @@ def predicate(where: Mapping[str, object | Sequence[object]]) -> str:
         else:
             parts.append(f"{quoted(column)} = {literal(value)}")
     return " AND ".join(parts)
+
+
+def absolute(path: str) -> str:
+    """A path without a scheme, from the folder this process is in: the JVM would take the one it was started in."""
+    return path if ":" in path else str(Path(path).absolute())
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,7 @@ class Lake:
 
     def absolute_location(self, table: str) -> str:
         """The folder of a table, absolute where it is local."""
-        from pathlib import Path
-
-        location = self.location(table)
-        return location if ":" in location else str(Path(location).absolute())
+        return absolute(self.location(table))
 
     def exists(self, table: str) -> bool:
         """Whether the table has been made."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from udfs.errors import InputError
+from udfs.lake import absolute
 from udfs.roles import Role
 from udfs.unreadable import explained, is_nanoseconds
 
@@ -99,7 +100,7 @@ def _locate(spark: SparkSession, role: Role, frame: DataFrame | None) -> Located
 
 def _paths(role: Role) -> list[str]:
     path = role.source.path
-    return [path] if isinstance(path, str) else list(path or ())
+    return [absolute(each) for each in ([path] if isinstance(path, str) else path or ())]
 
 
 def _table(spark: SparkSession, role: Role, name: str) -> Located:

@@ -84,6 +84,9 @@ def test_a_second_run_finds_its_sources_unchanged(report: RunReport, spark: Spar
     assert again.run.run_id != report.run.run_id
     published = [r.run_id for r in report.job.lake.read("runs").where("published").collect()]
     assert published == [again.run.run_id]
+    first = report.job.lake.read("forecasts").where("item_id = 'LAX' AND carrier = 'AA'").toPandas()
+    values = first.pivot(index="step", columns="run_id", values="p50")
+    assert (values[report.run.run_id] == values[again.run.run_id]).all(), "a limited run gives the same numbers"
 
 
 def test_the_queries_of_the_readme_run(report: RunReport, spark: SparkSession) -> None:
