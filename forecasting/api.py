@@ -14,7 +14,7 @@ import numpy.typing as npt
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.frequency import Int64Array
 from forecasting.models.baselines import NO_OBSERVATIONS
-from forecasting.models.contract import Fitted, Model, ObjectArray, RawForecast, Rows, Status
+from forecasting.models.contract import Components, Fitted, Model, ObjectArray, RawForecast, Rows, Status
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds, HistoryFacts, apply_bounds, finish, guard, history_facts
 
@@ -111,6 +111,27 @@ class FittedBatch:
         newer: the same series in the same order, ending at or after the fitted end.
         Raises ValueError when the series differ or end earlier.
         """
+        rows = self._same_series(newer)
+        started = time.perf_counter()
+        numbers = self.model.update(self.numbers, rows)
+        return replace(self, numbers=numbers, seconds=_shares(rows, time.perf_counter() - started))
+
+    def refit(self, newer: SeriesBatch) -> FittedBatch:
+        """Estimate again on `newer`, starting from what was fitted: the form stays, the numbers move.
+
+        newer: the same series in the same order, ending at or after the fitted end.
+        Raises ValueError when the series differ or end earlier.
+        """
+        rows = self._same_series(newer)
+        started = time.perf_counter()
+        numbers = self.model.refit(self.numbers, rows)
+        return replace(self, numbers=numbers, seconds=_shares(rows, time.perf_counter() - started))
+
+    def components(self, horizon: int) -> Components | None:
+        """The parts of the fit and of its forecast over `horizon` periods; None for a family that has none."""
+        return self.model.components(self.numbers, horizon)
+
+    def _same_series(self, newer: SeriesBatch) -> Rows:
         old = self.numbers.rows
         if self.windows is not None:
             raise ValueError("a model fitted with backtest windows cannot be updated; fit it without `ends`")
@@ -120,7 +141,7 @@ class FittedBatch:
         rows = replace(rows, seeds=old.seeds)
         if (rows.first_step < old.first_step).any():
             raise ValueError("update got series that end before the fitted end; give the newer history")
-        return replace(self, numbers=self.model.update(self.numbers, rows))
+        return rows
 
 
 def fit(

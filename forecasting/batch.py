@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,12 +38,30 @@ class RelatedSeries:
 
 
 @dataclass(frozen=True)
+class Holidays:
+    """Holiday columns by period, for groups of series that keep the same calendar.
+
+    names: K columns; a day k periods after a holiday is a column of its own, "Easter_+1" (before: "Easter_-1").
+    base: K, the holiday a column belongs to. first: ordinal of the first period. values: float64 [G, T, K], how many
+    days of the holiday a period holds (periods of a day or less: 0 or 1); 0 outside the T periods. group: int64 [N],
+    the calendar of each series, -1 for none.
+    """
+
+    names: tuple[str, ...]
+    base: tuple[str, ...]
+    first: int
+    values: FloatArray
+    group: Int64Array
+
+
+@dataclass(frozen=True)
 class SeriesBatch:
     """N series on one time grid.
 
     values: flat float64, NaN is missing. offsets: int64 [N + 1], series i is values[offsets[i]:offsets[i + 1]].
     start: int64 [N], the ordinal of each series' first period. keys: N strings, the identity that seeds derive from.
     filled: uint8 like values, 1 where a value was filled and is not an observation; None when nothing was filled.
+    holidays: the calendars of the series; None for none.
     """
 
     values: FloatArray
@@ -53,6 +71,7 @@ class SeriesBatch:
     keys: Sequence[str]
     related: Mapping[str, RelatedSeries] = field(default_factory=dict)
     filled: npt.NDArray[np.uint8] | None = None
+    holidays: Holidays | None = None
 
     def __post_init__(self) -> None:
         n = len(self.offsets) - 1
@@ -65,6 +84,8 @@ class SeriesBatch:
         for name, column in self.related.items():
             if len(column.offsets) != n + 1:
                 raise ValueError(f"related series {name!r} has {len(column.offsets) - 1} rows for {n} series")
+        if self.holidays is not None and len(self.holidays.group) != n:
+            raise ValueError(f"holidays are given for {len(self.holidays.group)} of {n} series")
         object.__setattr__(self, "values", read_only(np.ascontiguousarray(self.values, dtype=np.float64)))
         object.__setattr__(self, "offsets", read_only(np.ascontiguousarray(self.offsets, dtype=np.int64)))
         object.__setattr__(self, "start", read_only(np.ascontiguousarray(self.start, dtype=np.int64)))
@@ -146,6 +167,7 @@ class SeriesBatch:
                 for name, column in self.related.items()
             },
             filled=None if self.filled is None else _gather(self.filled, self.offsets, rows)[0],
+            holidays=None if self.holidays is None else replace(self.holidays, group=self.holidays.group[rows]),
         )
 
 

@@ -137,6 +137,17 @@ class Frequency:
         return 52 // weeks if rest == 0 and 52 % weeks == 0 else 1
 
     @property
+    def season_lengths(self) -> tuple[int, ...]:
+        """Periods in every season that such data usually have, shortest first: day and week below one day, week and
+        year for days (a year of 365), a year of weeks, months or quarters; empty where there is none."""
+        lengths = [self.season_length]
+        if self.step_us and self.step_us < DAY_US and WEEK_US % self.step_us == 0:
+            lengths.append(WEEK_US // self.step_us)
+        if self.step_us == DAY_US:
+            lengths.append(365)
+        return tuple(length for length in lengths if length > 1)
+
+    @property
     def name(self) -> str:
         """The canonical spelling; `Frequency.parse(f.name) == f`."""
         if self.months:

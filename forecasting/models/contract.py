@@ -9,10 +9,10 @@ A row that cannot be fitted gets a status and a reason, never an exception; the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,18 @@ class Hyperparameters(BaseModel):
 
     season_length: int | None = Field(default=None, ge=1)
     """Periods in a season; null takes the frequency's."""
+
+
+class RegressionHyperparameters(Hyperparameters):
+    """Base of the families that regress on related series and holidays."""
+
+    regressors: Literal["all", "none"] | tuple[str, ...] = "all"
+    """Related series to use: all that are known in the future or have a lag, none, or their names."""
+    lags: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Related series -> periods by which it is lagged: how one that is not known in the future can be used. The lag
+    must be at least the horizon."""
+    use_holidays: bool = True
+    """Whether the holidays of the data are used."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,21 @@ class Fitted:
 
 
 @dataclass(frozen=True)
+class Components:
+    """A fit and its forecast taken apart, in the unit of the data.
+
+    names: C components, such as level, trend, season_7, price, Easter, remainder. values: float64 [T, C], row r's
+    periods are values[offsets[r]:offsets[r + 1]], from its begin to its end and then the horizon. They add up to the
+    value where it was observed and to the mean over the horizon (where the remainder is 0); a part that multiplies
+    is given as what it adds. NaN for a row without a fit.
+    """
+
+    names: tuple[str, ...]
+    values: FloatArray
+    offsets: Int64Array
+
+
+@dataclass(frozen=True)
 class RawForecast:
     """A model's own forecast, before any post-processing.
 
@@ -165,6 +192,44 @@ class Model(ABC):
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         """Move the states over points that `rows` has after the fitted end (same series, same order, a later end);
         parameters stay."""
+
+    def refit(self, fitted: Fitted, rows: Rows) -> Fitted:
+        """Estimate again on `rows` (same series, same order), starting from what was fitted and keeping its form.
+
+        A family for which a start saves nothing fits anew.
+        """
+        return self.fit(rows, fitted.hyperparameters)
+
+    def components(self, fitted: Fitted, horizon: int) -> Components | None:  # noqa: ARG002
+        """The parts of the fit and of its forecast; None for a family that has none."""
+        return None
+
+    def problems(self, hyperparameters: Any, related: Mapping[str, bool], horizon: int) -> list[str]:
+        """What is wrong with hyperparameters for this data, each with what to do; known before any row is read.
+
+        related: the related series of the data and whether their future is known.
+        """
+        if not isinstance(hyperparameters, RegressionHyperparameters):
+            return []
+        return list(_regression_problems(hyperparameters, related, horizon))
+
+
+def _regression_problems(
+    options: RegressionHyperparameters, related: Mapping[str, bool], horizon: int
+) -> Iterator[str]:
+    named = options.regressors if isinstance(options.regressors, tuple) else ()
+    for name in dict.fromkeys((*named, *options.lags)):
+        if name not in related:
+            yield f"regressor {name!r} is not a related series of the data; there are {sorted(related) or 'none'}"
+    for name in named:
+        if not related.get(name, True) and name not in options.lags:
+            yield (
+                f"regressor {name!r} is not known in the future: "
+                f"give it a lag of at least {horizon} (lags), or leave it out"
+            )
+    for name, lag in options.lags.items():
+        if lag < horizon and not related.get(name, True):
+            yield f"lags.{name} is {lag}; it must be at least the horizon, {horizon}"
 
 
 @dataclass(frozen=True)
