@@ -13,7 +13,8 @@ from udfs.cleaning import ORDINAL, REASON, REASONS, ROW, TIME, clean, group_colu
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
-from udfs.lake import Lake
+from udfs.lake import Lake, LakeInfo
+from udfs.placement import placed
 from udfs.roles import Role
 from udfs.sources import Located
 from udfs.unreadable import explained
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _EXAMPLES = 3
+_FEW_PARTITIONS = 64  # as many tasks are cheap, whatever the session is set to
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Cleaner:
-    """A role's rows, cleaned. known: the key parts that targets and metadata have, for a related role."""
+    """A role's rows, cleaned. buckets: of the lake. known: the key parts that targets and metadata have, for a related
+    role."""
 
     rows: InputRows
     frequency: Frequency
     zone: str | None
+    buckets: int
+    key: tuple[str, ...]
     known: DataFrame | None = None
 
     @property
@@ -114,9 +119,23 @@ class _Cleaner:
         return rows.join(known, list(self.role.key), "left").withColumn(REASON, F.coalesce(REASON, unknown))
 
     def groups(self) -> DataFrame:
+        """Valid rows by source, key and period."""
         from pyspark.sql import functions as F
 
-        return grouped(self.marked().where(F.col(REASON).isNull()), self.role)
+        return self._grouped(self.marked().where(F.col(REASON).isNull()))
+
+    def _grouped(self, rows: DataFrame, *more: str) -> DataFrame:
+        """Grouped where the rows of a bucket are: most periods have one row, so that aggregating before the shuffle
+        only fills memory, and the target is written by bucket anyway."""
+        from pyspark.sql import functions as F
+
+        if not self.role.timed or self.role.key != self.key:
+            return grouped(rows, self.role, *more)
+        shuffle = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions", "200")))
+        partitions = min(self.buckets, max(shuffle, _FEW_PARTITIONS))
+        bucket = F.pmod(F.xxhash64(*self.key), F.lit(self.buckets))
+        place = F.pmod(bucket, F.lit(partitions)).cast("int")
+        return grouped(placed(rows.withColumn("place", place), partitions), self.role, "place", *more)
 
     def counted(self) -> DataFrame:
         """role, source, reason ('' for accepted), n, end (the last period)."""
@@ -125,7 +144,7 @@ class _Cleaner:
         reason, n = F.col(REASON), F.count(F.lit(1))
         rows = self.marked()
         if has_ambiguity(self.role):
-            rows = grouped(rows, self.role, REASON)
+            rows = self._grouped(rows, REASON)
             reason = F.coalesce(reason, F.when(F.col("#ambiguous"), F.lit("duplicate")))
             n = F.sum("#rows")
         end = F.max(ORDINAL) if self.role.timed else F.lit(None).cast("bigint")
@@ -153,10 +172,11 @@ class _Cleaner:
 
 
 def check(
-    lake: Lake, config: Config, frequency: Frequency, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
+    lake: Lake, config: Config, info: LakeInfo, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
 ) -> Checked:
     """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
-    cleaners = [_Cleaner(rows, frequency, config.time_zone) for rows in inputs]
+    frequency = Frequency.parse(info.frequency)
+    cleaners = [_Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
     known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
     places = {each.role.place: each.rows.located.where for each in known}
     if not known:

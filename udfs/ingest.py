@@ -101,9 +101,9 @@ def _update(
         for each in located
         if each.role.name in changes.read
     ]
-    frequency = Frequency.parse(info.frequency) if info else choose_frequency(config, raw)
-    checked = check(lake, config, frequency, raw, changes.replaced, fresh=changes.fresh)
-    info = info or lake.identify(config, frequency.name)
+    planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
+    checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh)
+    info = info or lake.identify(config, planned.frequency)
     done = when_done(changes, located, checked.counts.of_sources())
     _commit(_Commit(lake, config, info, changes, done), checked)
     return _report(lake, info, changes, checked.counts, located_sources=sum(len(e.parts) for e in located))

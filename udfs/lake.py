@@ -69,6 +69,11 @@ class LakeInfo:
     dimensions: tuple[str, ...]
     buckets: int
 
+    @classmethod
+    def planned(cls, config: Config, frequency: str) -> LakeInfo:
+        """The identity that a new lake of this config will have."""
+        return cls(config.dataset_group, frequency, config.dimensions, config.lake.buckets)
+
 
 class Lake:
     """Access to one lake through one Spark session."""
@@ -78,6 +83,7 @@ class Lake:
         self.place = place
         self.layout = layout
         self.schemas = table_schemas(layout)
+        self._info: LakeInfo | None = None  # never changes once it is there
 
     @classmethod
     def of(cls, spark: SparkSession, config: Config) -> Lake:
@@ -210,9 +216,9 @@ class Lake:
 
     def info(self) -> LakeInfo | None:
         """The lake's identity; None for a lake that is not there yet. Raises InputError for another schema version."""
-        if not self.exists("lake"):
-            return None
-        row = self.read("lake").first()
+        if self._info is not None:
+            return self._info
+        row = self.read("lake").first() if self.exists("lake") else None
         if row is None:
             return None
         if row["schema_version"] != SCHEMA_VERSION:
@@ -220,7 +226,8 @@ class Lake:
                 f"the lake has schema version {row['schema_version']}, this almanac writes {SCHEMA_VERSION}; "
                 "use the version of almanac that made it, or ingest into a new lake"
             )
-        return LakeInfo(row["dataset_group"], row["frequency"], tuple(row["dimensions"]), row["buckets"])
+        self._info = LakeInfo(row["dataset_group"], row["frequency"], tuple(row["dimensions"]), row["buckets"])
+        return self._info
 
     def check_identity(self, config: Config) -> LakeInfo | None:
         """The lake's identity if it belongs to the config's dataset group (None: not made yet); else InputError."""
@@ -248,7 +255,7 @@ class Lake:
         if info is not None:
             return info
         self.ensure("lake")
-        info = LakeInfo(config.dataset_group, frequency, config.dimensions, config.lake.buckets)
+        info = LakeInfo.planned(config, frequency)
         record = {
             "dataset_group": info.dataset_group,
             "frequency": info.frequency,

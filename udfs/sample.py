@@ -15,7 +15,7 @@ from forecasting.seeds import series_key
 from udfs.check import InputRows, check, choose_frequency
 from udfs.cleaning import partials
 from udfs.config import Config
-from udfs.lake import Lake
+from udfs.lake import Lake, LakeInfo
 from udfs.limits import check_limits, condition
 from udfs.roles import roles_of
 from udfs.sources import locate, read
@@ -63,8 +63,9 @@ def sample_series(
     parts = {each.role.name: frozenset(each.parts) for each in located}
     raw = [InputRows(each, parts[each.role.name], read(lake.spark, each, parts[each.role.name])) for each in located]
     info = lake.check_identity(config)
-    frequency = Frequency.parse(info.frequency) if info else choose_frequency(config, raw)
-    checked = check(lake, config, frequency, raw, parts, fresh=True)
+    planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
+    frequency = Frequency.parse(planned.frequency)
+    checked = check(lake, config, planned, raw, parts, fresh=True)
     role, groups = checked.rows["target"]
     key = lake.layout.key
     rows = partials(groups, role, frequency, key, ())

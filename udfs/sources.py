@@ -253,6 +253,8 @@ def read(spark: SparkSession, located: Located, sources: Collection[str]) -> Dat
         return located.rows
     with explained(located.role.place, {located.role.place: located.where}):
         opened = _open(spark, located)
+    if len(located.parts) == 1:
+        return _named(opened, next(iter(located.parts)))
     rows = opened.select("*", _file().alias(SOURCE))
     if set(sources) < set(located.parts):
         rows = rows.where(F.col(SOURCE).isin(sorted(sources)))

@@ -16,7 +16,7 @@ FillMethod = str | float
 FILL_METHODS = ("zero", "nan", "mean", "median", "min", "max")
 RESERVED = frozenset(
     "item_id timestamp target bucket segment start n source n_rows related metadata lifecycle profile run_id stage "
-    "unit model window cutoff mean step scenario scope".split()
+    "unit model window cutoff mean step scenario scope place choice".split()
 )
 
 
