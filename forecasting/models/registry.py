@@ -13,6 +13,12 @@ _FAMILIES = {
     "seasonal_naive": "forecasting.models.baselines:SeasonalNaive",
     "ets": "forecasting.models.ets:Ets",
     "npts": "forecasting.models.npts:Npts",
+    "croston_sba": "forecasting.models.intermittent:CrostonSba",
+    "tsb": "forecasting.models.intermittent:Tsb",
+    "adida": "forecasting.models.intermittent:Adida",
+    "imapa": "forecasting.models.intermittent:Imapa",
+    "mean": "forecasting.models.mean:Mean",
+    "empirical": "forecasting.models.mean:Empirical",
 }
 
 
