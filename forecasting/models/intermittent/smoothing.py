@@ -49,10 +49,12 @@ def squared_errors(x: FloatArray, n: int, alpha: float) -> float:
 
 @numba.njit(cache=True)
 def best_alpha(x: FloatArray, n: int) -> float:
-    """The alpha in [LOW, HIGH] with the least squared errors, by golden sections."""
+    """The alpha in [LOW, HIGH] with the least squared errors, by golden sections; the middle where all are alike."""
     low, high = LOW, HIGH
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = squared_errors(x, n, left), squared_errors(x, n, right)
+    if abs(at_left - at_right) <= 1e-12 * at_left:
+        return 0.5 * (low + high)
     while high - low > _TOLERANCE:
         if at_left < at_right:
             high, right, at_right = right, left, at_left

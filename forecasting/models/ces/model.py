@@ -1,0 +1,172 @@
+"""Complex exponential smoothing behind the contract of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from scipy.special import ndtri
+
+from forecasting.batch import FloatArray
+from forecasting.frequency import Int64Array
+from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
+from forecasting.models.ces import rows as kernels
+from forecasting.models.ces.recursion import N_FORMS, NONE
+from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
+
+LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
+CONSTANT = "constant"
+SHORT_HISTORY = "short_history"
+EVALUATION_LIMIT = "evaluation_limit"
+
+_FORMS = ("none", "simple", "partial", "full")
+_CRITERIA = ("aicc", "aic", "bic")
+
+
+def form_name(code: float) -> str:
+    """The name of a form's code in the parameter `form`; "" for NaN."""
+    return "" if np.isnan(code) else _FORMS[int(code)]
+
+
+class CesHyperparameters(Hyperparameters):
+    """What a CES model may be."""
+
+    season: Literal["auto", "none", "simple", "partial", "full"] = "auto"
+    """Seasonality; auto chooses by the criterion."""
+    criterion: Literal["aicc", "aic", "bic"] = "aicc"
+    """Which information criterion chooses the seasonality."""
+
+
+class Ces(Model):
+    """Complex exponential smoothing (Svetunkov, Kourentzes and Ord 2022): level and trend in one, additive season.
+
+    parameters: the form's code (`form_name`), the complex smoothing parameters alpha and (partial: its real part)
+    beta, the errors' deviation sigma, log-likelihood, criterion (comparable within a series), the season length in
+    use, gap (periods since the last observation), observations.
+    states: level and information potential, and with a season the m coming seasonal terms, each with its potential, as
+    of the last observation.
+    """
+
+    name = "ces"
+    cost = 4.0
+    Hyperparameters = CesHyperparameters
+    parameter_names = (
+        "form",
+        "alpha_0",
+        "alpha_1",
+        "beta_0",
+        "beta_1",
+        "sigma",
+        "log_likelihood",
+        "criterion",
+        "season_length",
+        "gap",
+        "n_obs",
+    )
+
+    def fit(self, rows: Rows, hyperparameters: CesHyperparameters) -> Fitted:
+        asked = [hyperparameters.season in ("auto", form) for form in _FORMS]
+        n = len(rows)
+        return self._fit(rows, hyperparameters, np.tile(np.array(asked, dtype=float), (n, 1)), np.full((n, 4), np.nan))
+
+    def refit(self, fitted: Fitted, rows: Rows) -> Fitted:
+        """Keeps the form of each row, and begins at its parameters."""
+        options, old = fitted.hyperparameters, fitted.parameters
+        assert isinstance(options, CesHyperparameters)
+        fresh = np.array([options.season in ("auto", form) for form in _FORMS], dtype=float)
+        asked = np.tile(fresh, (len(rows), 1))
+        estimated = ~np.isnan(old[:, kernels.CRITERION])
+        asked[estimated] = np.arange(N_FORMS) == old[estimated, kernels.FORM, None]
+        starts = np.where(estimated[:, None], old[:, kernels.ALPHA_0 : kernels.BETA_1 + 1], np.nan)
+        return self._fit(rows, options, asked, starts)
+
+    def _fit(self, rows: Rows, options: CesHyperparameters, asked: FloatArray, starts: FloatArray) -> Fitted:
+        n, m = len(rows), rows.season_length
+        blank = Blank.of(n)
+        parameters, states = np.full((n, kernels.N_PARAMETERS), np.nan), np.zeros((n, 2 + 2 * m))
+        flags = np.zeros(n, dtype=np.int64)
+        kernels.fit_rows(
+            rows.batch.values,
+            rows.begin,
+            rows.end,
+            m,
+            np.ascontiguousarray(asked),
+            np.ascontiguousarray(starts),
+            _CRITERIA.index(options.criterion),
+            rows.max_evaluations,
+            parameters,
+            states,
+            flags,
+            blank.evaluations,
+        )
+        kept, offsets = _packed(parameters, states)
+        _explain(flags, options, blank)
+        return Fitted(
+            rows=rows,
+            hyperparameters=options,
+            parameters=parameters,
+            states=kept,
+            state_offsets=offsets,
+            status=blank.status,
+            reason=blank.reason,
+            evaluations=blank.evaluations,
+        )
+
+    def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
+        n = len(fitted.rows)
+        z = ndtri(np.asarray(quantiles, dtype=np.float64))
+        mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
+        kernels.forecast_rows(
+            np.ascontiguousarray(fitted.parameters),
+            np.ascontiguousarray(fitted.states),
+            np.ascontiguousarray(fitted.state_offsets),
+            z,
+            mean,
+            table,
+        )
+        return RawForecast(mean=mean, quantiles=table)
+
+    def update(self, fitted: Fitted, rows: Rows) -> Fitted:
+        parameters, states = fitted.parameters.copy(), fitted.states.copy()
+        new_points = rows.first_step - fitted.rows.first_step
+        kernels.advance_rows(
+            rows.batch.values,
+            rows.end - new_points,
+            rows.end,
+            parameters,
+            states,
+            np.ascontiguousarray(fitted.state_offsets),
+        )
+        return replace(fitted, rows=rows, parameters=parameters, states=states)
+
+
+def _packed(parameters: FloatArray, states: FloatArray) -> tuple[FloatArray, Int64Array]:
+    """Drop the seasonal places of rows without a season: flat states and offsets."""
+    form = parameters[:, kernels.FORM]
+    seasonal = np.isfinite(form) & (form != NONE)
+    width = np.where(seasonal, states.shape[1], 2)
+    offsets = np.zeros(len(states) + 1, dtype=np.int64)
+    np.cumsum(width, out=offsets[1:])
+    return states[np.arange(states.shape[1]) < width[:, None]], offsets
+
+
+def _explain(flags: Int64Array, options: CesHyperparameters, blank: Blank) -> None:
+    """Status and reason of each row from its flags; the gravest reason wins."""
+    for bit, reason in (
+        (kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+        (kernels.CONSTANT, CONSTANT),
+        (kernels.LIMIT, EVALUATION_LIMIT),
+        (kernels.SHORT, SHORT_HISTORY),
+        (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
+        (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
+    ):
+        if bit != kernels.SHORT_SEASON or options.season != "none":
+            blank.reason[flags & bit > 0] = reason
+    simpler = kernels.SHORT | kernels.ONE_OBSERVATION
+    if options.season not in ("auto", "none"):
+        simpler |= kernels.SHORT_SEASON
+    blank.status[flags & simpler > 0] = Status.FALLBACK
+    blank.status[flags & kernels.LIMIT > 0] = Status.TIMEOUT
+    blank.status[flags & kernels.NO_OBSERVATION > 0] = Status.FAILED

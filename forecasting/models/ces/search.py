@@ -1,0 +1,149 @@
+"""The least-squares fit of one form by Levenberg-Marquardt steps inside bounds, and the choice between forms."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from forecasting.batch import FloatArray
+from forecasting.models.ces.recursion import FULL, N_FORMS, STEP, Work, evaluate, n_smoothing
+
+LOWER = (0.01, 0.01, 0.01, 0.01)
+UPPER = (1.8, 1.9, 1.5, 1.5)
+START_ALPHA = (1.3, 1.0)
+START_BETA = (0.1, 1.3, 1.0)  # beta_0 of partial, beta_0 and beta_1 of full seasonality
+TOLERANCE = 1e-7  # relative, of the sum of squared errors
+MOST_STEPS = 60
+
+
+@numba.njit(cache=True)
+def start_of(form: int, p: FloatArray) -> None:
+    """Where a search begins: level smoothing with 0.3 in complex numbers."""
+    p[0], p[1] = START_ALPHA[0], START_ALPHA[1]
+    p[2] = START_BETA[1] if form == FULL else START_BETA[0]
+    p[3] = START_BETA[2]
+
+
+@numba.njit(cache=True)
+def _solve(products: FloatArray, n: int, free: FloatArray, damping: float, a: FloatArray, step: FloatArray) -> bool:
+    """(J'J + damping diag J'J) step = -J'e over the free parameters, by Cholesky; False where that fails."""
+    for i in range(n):
+        step[i] = -products[0, i + 1] / STEP if free[i] > 0.0 else 0.0
+        for j in range(i + 1):
+            a[i, j] = products[j + 1, i + 1] / (STEP * STEP) if free[i] > 0.0 and free[j] > 0.0 else 0.0
+        a[i, i] = a[i, i] * (1.0 + damping) if free[i] > 0.0 else 1.0
+    for i in range(n):
+        for j in range(i + 1):
+            total = a[i, j]
+            for k in range(j):
+                total -= a[i, k] * a[j, k]
+            if i == j:
+                if not total > 1e-300:
+                    return False
+                a[i, i] = math.sqrt(total)
+            else:
+                a[i, j] = total / a[j, j]
+    for i in range(n):
+        for k in range(i):
+            step[i] -= a[i, k] * step[k]
+        step[i] /= a[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            step[i] -= a[k, i] * step[k]
+        step[i] /= a[i, i]
+    return True
+
+
+@numba.njit(cache=True)
+def descend(
+    y: FloatArray, n: int, form: int, m: int, p: FloatArray, limit: int, work: Work, spare: FloatArray
+) -> tuple[float, int]:
+    """Move p to where the sum of squared errors is least nearby; that sum and the evaluations spent.
+
+    limit: evaluations allowed, each of them of the function and its derivatives. spare: [16, 6] scratch.
+    """
+    size = n_smoothing(form)
+    products, a, step, trial, free = spare[0:6], spare[6:10, :4], spare[10], spare[11], spare[12]
+    value = evaluate(y, n, form, m, p, work)
+    products[:, :5] = work.products
+    spent, damping = 1, 1e-3
+    for _ in range(MOST_STEPS):
+        if spent >= limit or not value > 0.0:
+            break
+        for i in range(size):
+            slope = products[0, i + 1]
+            at_end = (p[i] <= LOWER[i] and slope > 0.0) or (p[i] >= UPPER[i] and slope < 0.0)
+            free[i] = 0.0 if at_end else 1.0
+        moved = 0.0
+        if _solve(products, size, free, damping, a, step):
+            for i in range(size):
+                trial[i] = min(max(p[i] + step[i], LOWER[i]), UPPER[i])
+                moved = max(moved, abs(trial[i] - p[i]))
+        if moved < 1e-9:
+            break
+        reached = evaluate(y, n, form, m, trial, work)
+        spent += 1
+        if reached < value:
+            gain = (value - reached) / value
+            p[:4] = np.where(np.arange(4) < size, trial[:4], p[:4])
+            products[:, :5] = work.products
+            value = reached
+            damping = max(0.1 * damping, 1e-8)
+            if gain < TOLERANCE:
+                break
+        else:
+            damping *= 10.0
+            if damping > 1e6:
+                break
+    return value, spent
+
+
+@numba.njit(cache=True)
+def criterion_of(value: float, n_obs: int, form: int, which: int) -> float:
+    """AICc, AIC or BIC of a sum of squared errors: parameters are the states' components and the deviation."""
+    k = 5.0 if form == FULL else (4.0 if form == 2 else 3.0)
+    fit = n_obs * math.log(max(value, 1e-300))
+    if which == 2:
+        return fit + k * math.log(n_obs)
+    if which == 1:
+        return fit + 2.0 * k
+    room = n_obs - k - 1.0
+    return fit + 2.0 * k + 2.0 * k * (k + 1.0) / room if room > 0.0 else np.inf
+
+
+@numba.njit(cache=True)
+def select(
+    y: FloatArray,
+    n: int,
+    n_obs: int,
+    m: int,
+    asked: FloatArray,
+    start: FloatArray,
+    which: int,
+    limit: int,
+    work: Work,
+    spare: FloatArray,
+    best: FloatArray,
+) -> tuple[int, float, int]:
+    """The form (of those asked, [4]) with the least criterion, its criterion and the evaluations spent.
+
+    start [4]: where to begin, NaN for the usual place. best [4]: the parameters chosen.
+    """
+    p = spare[13]
+    chosen, least, spent = -1, np.inf, 0
+    for form in range(N_FORMS):
+        if asked[form] == 0.0 or (chosen >= 0 and spent >= limit):
+            continue
+        start_of(form, p)
+        if not math.isnan(start[0]):
+            for i in range(n_smoothing(form)):
+                p[i] = start[i]
+        value, passes = descend(y, n, form, m, p, limit - spent, work, spare)
+        spent += passes
+        got = criterion_of(value, n_obs, form, which)
+        if got < least:
+            chosen, least = form, got
+            best[:4] = p[:4]
+    return chosen, least, spent
