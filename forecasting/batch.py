@@ -106,8 +106,9 @@ class SeriesBatch:
         """Build a batch from one array a series.
 
         start: one timestamp for all, or one a series. related: per column one array a series, from the series' start
-        through the last known value. keys: identities for seeds, by default the positions.
-        Raises ValueError when the counts disagree.
+        through the last known value. keys: identities for seeds, by default the positions. NaN is a missing value;
+        an infinite one is a mistake of the caller's.
+        Raises ValueError when the counts disagree or a target or related value is infinite.
         """
         n = len(arrays)
         single = isinstance(start, str | np.datetime64) or not hasattr(start, "__len__")
@@ -117,12 +118,14 @@ class SeriesBatch:
         frequency = Frequency.parse(freq)
         if n:
             frequency = frequency.aligned_to(int(labels[0]))
-        values, offsets = _flatten(arrays)
+        values, offsets = _flatten(arrays, "the target")
         columns = {}
         for name, column in (related or {}).items():
             if len(column) != n:
                 raise ValueError(f"related series {name!r} has {len(column)} arrays for {n} series")
-            columns[name] = RelatedSeries(*_flatten(column), known_in_future=name in known_in_future)
+            columns[name] = RelatedSeries(
+                *_flatten(column, f"related series {name!r}"), known_in_future=name in known_in_future
+            )
         return cls(
             values=values,
             offsets=offsets,
@@ -171,11 +174,19 @@ class SeriesBatch:
         )
 
 
-def _flatten(arrays: Sequence[npt.ArrayLike]) -> tuple[FloatArray, Int64Array]:
+def _flatten(arrays: Sequence[npt.ArrayLike], what: str) -> tuple[FloatArray, Int64Array]:
     parts = [np.asarray(a, dtype=np.float64).ravel() for a in arrays]
     offsets = np.zeros(len(parts) + 1, dtype=np.int64)
     np.cumsum([len(p) for p in parts], out=offsets[1:])
-    return (np.concatenate(parts) if parts else np.empty(0)), offsets
+    values = np.concatenate(parts) if parts else np.empty(0)
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        series = int(np.searchsorted(offsets, infinite[0], side="right")) - 1
+        raise ValueError(
+            f"{what} of series {series} is infinite at position {infinite[0] - offsets[series]}; "
+            "give NaN for a missing value, or correct it"
+        )
+    return values, offsets
 
 
 def _gather(values: npt.NDArray[Any], offsets: Int64Array, rows: Int64Array) -> tuple[npt.NDArray[Any], Int64Array]:

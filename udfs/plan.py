@@ -47,7 +47,8 @@ def measure(source: StageInput, stage: Stage, frequency: str, buckets: int, wher
     """One pass over the narrow columns of the stage's series."""
     from pyspark.sql import functions as F
 
-    first = period_ordinal(Frequency.parse(frequency), F.col("start"))
+    grid = Frequency.parse(frequency)
+    first = period_ordinal(grid, F.col("start"))
     some = F.col("n") > 0
     facts = (
         source.profiles(where)
@@ -63,7 +64,7 @@ def measure(source: StageInput, stage: Stage, frequency: str, buckets: int, wher
     )
     table = facts.toPandas()
     windows = source.config.backtest.windows if stage == "backtest" else 1
-    costs = np.array([expected_microseconds(models, windows) for models in source.choices])
+    costs = np.array([expected_microseconds(models, windows, grid.season_length) for models in source.choices])
     per_series, per_period = costs[table["choice"].to_numpy(dtype=np.int64)].T.reshape(2, -1)
     table["seconds"] = (per_series * table["series"] + per_period * table["periods"]) / 1e6
     by_cell = table.groupby("cell", sort=True)[["series", "seconds"]].sum()

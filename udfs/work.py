@@ -89,11 +89,17 @@ class RunPlan:
         return cls(**{**content, "stages": stages, "items": None if items is None else tuple(items)})
 
 
-def expected_microseconds(models: Sequence[ModelSpec], windows: int) -> tuple[float, float]:
-    """Expected core-microseconds of a series that runs these models: per series, and per period of its history."""
+def expected_microseconds(models: Sequence[ModelSpec], windows: int, season_length: int) -> tuple[float, float]:
+    """Expected core-microseconds of a series that runs these models: per series, and per period of its history.
+
+    season_length: the frequency's, for models that are not told another.
+    """
     from forecasting.models.registry import get_model
 
-    per_period = sum(get_model(model.name).cost for model in models)
+    per_period = sum(
+        get_model(model.name).cost_per_point(int(model.hyperparameters.get("season_length") or season_length))
+        for model in models
+    )
     return ROW_MICROSECONDS * len(models) * windows, per_period * windows
 
 

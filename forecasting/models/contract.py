@@ -172,13 +172,21 @@ class Model(ABC):
     name: ClassVar[str]
     """The name in configs, seeds and tables."""
     cost: ClassVar[float]
-    """Expected core-microseconds per observation and window: plans work and breaks ties; never measured."""
+    """Expected core-microseconds per observation and window with a short season: breaks ties in selection, plans work;
+    never measured."""
     Hyperparameters: ClassVar[type[Hyperparameters]] = Hyperparameters
     parameter_names: ClassVar[tuple[str, ...]] = ()
     needs_history: ClassVar[bool] = False
     """Whether `predict` reads the rows' values as well as the parameters and states."""
     uses_related: ClassVar[bool] = False
     """Whether the model looks at `batch.related`; a job reads those columns only for models that do."""
+
+    def cost_per_point(self, season_length: int) -> float:  # noqa: ARG002
+        """Expected core-microseconds per observation and window: what work is planned by.
+
+        Families whose cost grows with the season override it; ties in selection keep the plain `cost`.
+        """
+        return self.cost
 
     @abstractmethod
     def fit(self, rows: Rows, hyperparameters: Any) -> Fitted:

@@ -143,3 +143,11 @@ def test_windows_are_rows_side_by_side(batch: SeriesBatch) -> None:
 def test_ends_outside_a_series_are_refused(batch: SeriesBatch, ends: object) -> None:
     with pytest.raises(ValueError, match="ends"):
         Rows.of(batch, "naive", ends)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinite_values_are_refused_and_found(value: float) -> None:
+    with pytest.raises(ValueError, match="the target of series 2 is infinite at position 1"):
+        SeriesBatch.from_arrays([[1.0], [], [2.0, value]], start="2020-01-01", freq="D")
+    with pytest.raises(ValueError, match="'price' of series 0 is infinite at position 0"):
+        SeriesBatch.from_arrays([[1.0]], start="2020-01-01", freq="D", related={"price": [[value]]})

@@ -56,10 +56,17 @@ def test_small_work_is_few_units_and_big_work_three_a_core() -> None:
 def test_cost_is_length_times_models_times_windows() -> None:
     from forecasting.models.registry import get_model
 
-    one = expected_microseconds([ModelSpec("naive")], 1)
-    three = expected_microseconds([ModelSpec("naive"), ModelSpec("seasonal_naive")], 3)
+    one = expected_microseconds([ModelSpec("naive")], 1, 7)
+    three = expected_microseconds([ModelSpec("naive"), ModelSpec("seasonal_naive")], 3, 7)
     assert three[0] == 6 * one[0]
     assert three[1] == pytest.approx(3 * (get_model("naive").cost + get_model("seasonal_naive").cost))
+
+
+def test_a_long_season_costs_more_unless_the_model_is_told_another() -> None:
+    week, year = (expected_microseconds([ModelSpec("ets")], 1, m)[1] for m in (7, 52))
+    assert year > 2 * week
+    assert expected_microseconds([ModelSpec("ets", {"season_length": 7})], 1, 52)[1] == week
+    assert expected_microseconds([ModelSpec("naive")], 1, 7) == expected_microseconds([ModelSpec("naive")], 1, 52)
 
 
 def test_a_plan_is_stored_and_read_back() -> None:

@@ -148,6 +148,9 @@ class Ets(Model):
         "initial_slope",
     )
 
+    def cost_per_point(self, season_length: int) -> float:
+        return 3.0 if season_length == 1 else 7.0 + 0.4 * season_length
+
     def fit(self, rows: Rows, hyperparameters: EtsHyperparameters) -> Fitted:
         n, m = len(rows), rows.season_length
         blank = Blank.of(n)
