@@ -6,72 +6,14 @@ quantiles) comes from the `Layout`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+
+from udfs.layout import Column, Layout, TableSchema, quantile_column, quantile_level
+
+__all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "quantile_column", "quantile_level", "table_schemas"]
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: Spark type, whether it may be NULL, and what it means."""
-
-    name: str
-    type: str
-    comment: str
-    nullable: bool = True
-
-
-@dataclass(frozen=True)
-class TableSchema:
-    """A table: columns, the key that makes a row unique, partitions and CHECK constraints (name -> SQL)."""
-
-    name: str
-    columns: tuple[Column, ...]
-    primary_key: tuple[str, ...]
-    partition_by: tuple[str, ...] = ()
-    checks: Mapping[str, str] = field(default_factory=dict)
-    properties: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Column names in order."""
-        return tuple(column.name for column in self.columns)
-
-    def column(self, name: str) -> Column:
-        """The column of that name; KeyError if there is none."""
-        return next(c for c in self.columns if c.name == name) if name in self.names else _missing(self.name, name)
-
-
-def _missing(table: str, name: str) -> Column:
-    raise KeyError(f"table {table} has no column {name}")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What of the schemas depends on the data: forecast dimensions, related series, metadata columns, quantiles."""
-
-    dimensions: tuple[str, ...] = ()
-    related: tuple[str, ...] = ()
-    attributes: tuple[str, ...] = ()
-    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """item_id and the forecast dimensions."""
-        return ("item_id", *self.dimensions)
-
-
-def quantile_column(level: float) -> str:
-    """The column of a quantile: p10 for 0.1, p2_5 for 0.025."""
-    percent = f"{round(level * 100, 8):.8f}".rstrip("0").rstrip(".")
-    return "p" + percent.replace(".", "_")
-
-
-def quantile_level(column: str) -> float:
-    """The level of a quantile column: 0.025 for p2_5."""
-    return round(float(column[1:].replace("_", ".")) / 100, 10)
 
 
 def _c(name: str, kind: str, comment: str) -> Column:
@@ -240,11 +182,57 @@ def _results(layout: Layout) -> TableSchema:
             _required("evaluations", "bigint", "likelihood passes spent"),
             _c("parameters", "array<double>", "fitted parameters, in the model's order"),
             _c("states", "array<double>", "states at the end, in forecasts"),
+            _c("fitted_start", "timestamp_ntz", "in forecasts: label of the first period that the fit saw"),
+            _c("season_length", "int", "in forecasts: periods in the season of the fit"),
+            _c("hyperparameters", "string", "in forecasts: digest of hyperparameters and regressors"),
+            _c("refit", "string", "in forecasts: full, warm or never; where stored numbers were of no use, why"),
             _BUCKET,
         ),
         primary_key=("run_id", "stage", *layout.key, "model", "window"),
         partition_by=("run_id", "bucket"),
         checks={"known_status": "status IN ('ok', 'fallback', 'skipped', 'timeout', 'failed')"},
+    )
+
+
+def _parameters(layout: Layout) -> TableSchema:
+    return TableSchema(
+        "parameters",
+        (
+            _RUN,
+            *_key(layout),
+            _required("model", "string", "model family"),
+            _required("hyperparameters", "string", "digest of hyperparameters and regressors"),
+            _required("season_length", "int", "periods in the season of the fit"),
+            _required("fitted_start", "timestamp_ntz", "label of the first period that the fit saw"),
+            _required("fitted_end", "timestamp_ntz", "label of the last one"),
+            _required("n_obs", "bigint", "observations that it saw"),
+            _required("status", "string", "ok or timeout: a fit that had to be helped out is not kept"),
+            _required("reason", "string", "the model's own, empty for none"),
+            _required("names", "array<string>", "names of the parameters"),
+            _required("parameters", "array<double>", "the fitted parameters, NaN where a series has none such"),
+            _required("states", "array<double>", "the states after the last period"),
+            _BUCKET,
+        ),
+        primary_key=("run_id", *layout.key),
+        partition_by=("run_id", "bucket"),
+    )
+
+
+def _components(layout: Layout) -> TableSchema:
+    return TableSchema(
+        "components",
+        (
+            _RUN,
+            *_key(layout),
+            _required("model", "string", "model family"),
+            _required("component", "string", "level, trend, a season, a regressor, a holiday or remainder"),
+            _required("start", "timestamp_ntz", "label of the first value"),
+            _required("forecast_start", "timestamp_ntz", "label of the first value that is a forecast"),
+            _required("values", "array<double>", "a value a period, history and then horizon"),
+            _BUCKET,
+        ),
+        primary_key=("run_id", *layout.key, "component"),
+        partition_by=("run_id", "bucket"),
     )
 
 
@@ -360,6 +348,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _rejects(),
         _series(layout),
         _results(layout),
+        _parameters(layout),
+        _components(layout),
         _selection(layout),
         _forecasts(layout),
         _metrics(layout),

@@ -8,20 +8,23 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from forecasting.api import FALLBACK_MODEL, Forecast, fit
+from forecasting.api import FALLBACK_MODEL, FittedBatch, Forecast, fit
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.evaluation.metrics import mase_scale
 from forecasting.evaluation.windows import BacktestPlan, ForecastStart, backtest_windows, window_cutoffs
 from forecasting.filling import FillRules, extend, fill
 from forecasting.frequency import Frequency, Int64Array
-from forecasting.models.contract import Fitted, Status
+from forecasting.models.contract import Fitted, ObjectArray, Status
+from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
+from forecasting.stored import form_digest, keeps_numbers
+from udfs import stored
 from udfs.arrow import (
     fixed_lists,
     forecast_columns,
@@ -29,6 +32,8 @@ from udfs.arrow import (
     nulls,
     ragged_lists,
     repeated,
+    texts,
+    timestamps,
     to_series_batch,
 )
 
@@ -54,7 +59,7 @@ class TaskSpec:
     frequency: canonical name. global_start, global_end: ordinals of the first and last period of the whole data set.
     choices: lists of models; a row's column `choice` says which list it runs. related: the related series to read,
     and whether their future is known. columns: names and order of what comes out. paths: folders in which a user's
-    module may be found.
+    module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     """
 
     stage: Stage
@@ -77,6 +82,7 @@ class TaskSpec:
     bounds: Bounds = field(default_factory=Bounds)
     related: Mapping[str, bool] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
+    refit: stored.Refit = stored.FULL
 
     @property
     def n_windows(self) -> int:
@@ -89,7 +95,7 @@ class _Part:
     """Series ready for the models: positions are rows of `source`.
 
     ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals, mase_scale:
-    pyarrow columns in row order, by name.
+    pyarrow columns in row order, by name. refit: how each series comes to its fit, None where all are fitted anew.
     """
 
     source: pa.RecordBatch
@@ -99,6 +105,7 @@ class _Part:
     cutoffs: Int64Array
     actuals: FloatArray | None
     scale: FloatArray
+    refit: ObjectArray | None = None
 
     def take(self, index: Int64Array) -> _Part:
         if len(index) == len(self.series):
@@ -111,6 +118,7 @@ class _Part:
             cutoffs=self.cutoffs[index],
             actuals=None if self.actuals is None else self.actuals[index],
             scale=self.scale[index],
+            refit=None if self.refit is None else self.refit[index],
         )
 
 
@@ -137,12 +145,13 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
             for part, models in _by_choice(_prepare(piece, spec), spec):
                 shared = _shared_columns(part, spec, unit_of)
                 for model in models:
-                    for rows, forecast, numbers in _answers(part, model, spec):
-                        columns = shared if rows is part else _shared_columns(rows, spec, unit_of)
-                        now = time.perf_counter()
-                        seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
-                        clock = now
-                        yield _record_batch(rows, forecast, numbers, columns, seconds, model.name, spec)
+                    for begun in _by_start(part, model, spec):
+                        for rows, forecast, numbers in _answers(begun, model, spec):
+                            columns = shared if rows is part else _shared_columns(rows, spec, unit_of)
+                            now = time.perf_counter()
+                            seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
+                            clock = now
+                            yield _record_batch(rows, forecast, numbers, columns, seconds, model, spec)
 
 
 def pieces(batch: pa.RecordBatch, spec: TaskSpec) -> Iterator[pa.RecordBatch]:
@@ -201,12 +210,32 @@ def _by_choice(part: _Part, spec: TaskSpec) -> Iterator[tuple[_Part, tuple[Model
         yield part.take(np.flatnonzero(choice == value)), spec.choices[int(value)]
 
 
+def _by_start(part: _Part, model: ModelSpec, spec: TaskSpec) -> Iterator[_Part]:
+    """The series that go on from stored numbers, and those that are fitted anew."""
+    if spec.refit == stored.FULL or spec.stage != "forecast" or not keeps_numbers(get_model(model.name)):
+        yield part
+        return
+    why = stored.refusals(part.source, part.positions, part.series, model.name, model.hyperparameters)
+    how = np.array([f"{stored.FULL}: {reason}" if reason else spec.refit for reason in why], dtype=object)
+    for anew in (False, True):
+        index = np.flatnonzero((why != "") == anew)
+        if len(index):
+            yield replace(part.take(index), refit=how[index])
+
+
+def _fitted(part: _Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
+    options: dict[str, Any] = {"seed": spec.seed, "max_evaluations": spec.max_evaluations}
+    if part.refit is None or part.refit[0] != spec.refit:
+        return fit(part.series, model.name, part.ends, **options, **model.hyperparameters)
+    place = (part.source, part.positions, part.series)
+    return stored.begun(*place, model.name, model.hyperparameters, spec.refit, **options)
+
+
 def _answers(part: _Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[_Part, Forecast, Fitted | None]]:
     """The model's forecasts. A family keeps what concerns one row to that row; should it raise all the same, the
     batch is halved until the series that it cannot bear stands alone and gets the fallback."""
-    options = {"seed": spec.seed, "max_evaluations": spec.max_evaluations}
     try:
-        fitted = fit(part.series, model.name, part.ends, **options, **model.hyperparameters)
+        fitted = _fitted(part, model, spec)
         yield part, fitted.predict(spec.horizon, spec.quantiles, bounds=spec.bounds), fitted.numbers
         return
     except Exception as error:
@@ -251,17 +280,36 @@ def _record_batch(
     numbers: Fitted | None,
     shared: Columns,
     seconds: FloatArray,
-    model: str,
+    model: ModelSpec,
     spec: TaskSpec,
 ) -> pa.RecordBatch:
     labels = part.series.frequency.labels(part.cutoffs.reshape(-1) + 1)
     columns = shared | forecast_columns(forecast, labels, seconds)
     rows = len(seconds)
-    columns["model"] = repeated(model, pa.string(), rows)
+    columns["model"] = repeated(model.name, pa.string(), rows)
     lists = pa.list_(pa.float64())
     columns["parameters"] = nulls(lists, rows) if numbers is None else fixed_lists(numbers.parameters)
     keep_states = numbers is not None and spec.stage == "forecast"
     columns["states"] = (
         ragged_lists(numbers.states, numbers.state_offsets) if keep_states and numbers else nulls(lists, rows)
     )
+    columns |= _start_columns(part, numbers, model) if keep_states and numbers else _no_start(rows)
     return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
+
+
+def _start_columns(part: _Part, numbers: Fitted, model: ModelSpec) -> Columns:
+    """What a later run needs to know before it goes on from these numbers, and how this one came to them."""
+    rows = len(part.series)
+    form = form_digest(model.name, part.series, **model.hyperparameters)
+    return {
+        "fitted_start": timestamps(part.series.frequency.labels(part.series.start)),
+        "hyperparameters": repeated(form, pa.string(), rows),
+        "season_length": repeated(numbers.rows.season_length, pa.int32(), rows),
+        "refit": repeated(stored.FULL, pa.string(), rows) if part.refit is None else texts(part.refit),
+    }
+
+
+def _no_start(rows: int) -> Columns:
+    kinds = {"fitted_start": pa.timestamp("us"), "season_length": pa.int32()}
+    names = ("fitted_start", "hyperparameters", "season_length", "refit")
+    return {name: nulls(kinds.get(name, pa.string()), rows) for name in names}

@@ -1,0 +1,67 @@
+"""What a table is made of, and what of the tables depends on the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: Spark type, whether it may be NULL, and what it means."""
+
+    name: str
+    type: str
+    comment: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A table: columns, the key that makes a row unique, partitions and CHECK constraints (name -> SQL)."""
+
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    partition_by: tuple[str, ...] = ()
+    checks: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError if there is none."""
+        return next(c for c in self.columns if c.name == name) if name in self.names else _missing(self.name, name)
+
+
+def _missing(table: str, name: str) -> Column:
+    raise KeyError(f"table {table} has no column {name}")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What of the schemas depends on the data: forecast dimensions, related series, metadata columns, quantiles."""
+
+    dimensions: tuple[str, ...] = ()
+    related: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """item_id and the forecast dimensions."""
+        return ("item_id", *self.dimensions)
+
+
+def quantile_column(level: float) -> str:
+    """The column of a quantile: p10 for 0.1, p2_5 for 0.025."""
+    percent = f"{round(level * 100, 8):.8f}".rstrip("0").rstrip(".")
+    return "p" + percent.replace(".", "_")
+
+
+def quantile_level(column: str) -> float:
+    """The level of a quantile column: 0.025 for p2_5."""
+    return round(float(column[1:].replace("_", ".")) / 100, 10)

@@ -1,0 +1,129 @@
+"""Stored fits in a task: which of its series can go on from the numbers of an earlier run, and the fit itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.api import FittedBatch
+from forecasting.batch import SeriesBatch
+from forecasting.frequency import Int64Array
+from forecasting.models.contract import ObjectArray, Status
+from forecasting.models.registry import get_model
+from forecasting.stored import form_digest, observed, restore
+from udfs.arrow import label_microseconds, list_buffers
+
+Refit = Literal["full", "warm", "never"]
+FULL: Refit = "full"
+COLUMNS = (
+    "model", "hyperparameters", "season_length", "fitted_start", "fitted_end", "n_obs", "status", "reason",
+    "parameters", "states",
+)  # fmt: skip
+"""Of the table `parameters`, what a task gets beside a series."""
+PREFIX = "stored:"
+NONE_STORED = "no_stored_parameters"
+OTHER_FORM = "other_hyperparameters"
+OTHER_SEASON = "other_season_length"
+OTHER_HISTORY = "other_history"
+
+
+def column(source: pa.RecordBatch, name: str, positions: Int64Array) -> pa.Array:
+    """A stored column at some rows of a task's batch."""
+    return source.column(PREFIX + name).take(pa.array(positions))
+
+
+def refusals(
+    source: pa.RecordBatch,
+    positions: Int64Array,
+    series: SeriesBatch,
+    model: str,
+    hyperparameters: Mapping[str, Any],
+) -> ObjectArray:
+    """Why each series must be fitted anew, [N]; "" where its stored numbers can be gone on from.
+
+    Numbers are taken for the same family, form and season, and for a history that is the one they were fitted to: it
+    starts in the same period, ends no earlier and has as many observations up to the fitted end. A value that was
+    revised in place is not noticed: that is what `refit: warm` and `full` are for.
+    """
+    why = np.full(len(series), "", dtype=object)
+    stored = _texts(column(source, "model", positions))
+    family = get_model(model)
+    length = family.Hyperparameters.model_validate(dict(hyperparameters)).season_length
+    season = _numbers(column(source, "season_length", positions))
+    form = _texts(column(source, "hyperparameters", positions))
+    start = series.frequency.ordinals(label_microseconds(column(source, "fitted_start", positions)))
+    seen = seen_points(source, positions, series)
+    inside = (start == series.start) & (seen >= 0) & (seen <= series.lengths)
+    same = observed(series, np.where(inside, seen, 0)) == _numbers(column(source, "n_obs", positions))
+    why[~(inside & same)] = OTHER_HISTORY
+    why[season != (length or series.frequency.season_length)] = OTHER_SEASON
+    width = _numbers(pc.list_value_length(column(source, "parameters", positions)))
+    other = form != form_digest(model, series, **hyperparameters)
+    why[other | (width != len(family.parameter_names))] = OTHER_FORM
+    why[stored != model] = NONE_STORED
+    return why
+
+
+def seen_points(source: pa.RecordBatch, positions: Int64Array, series: SeriesBatch) -> Int64Array:
+    """How many points of each series its stored fit saw, [N]."""
+    end = series.frequency.ordinals(label_microseconds(column(source, "fitted_end", positions)))
+    return np.asarray(end - series.start + 1, dtype=np.int64)
+
+
+def restored(
+    source: pa.RecordBatch,
+    positions: Int64Array,
+    series: SeriesBatch,
+    model: str,
+    hyperparameters: Mapping[str, Any],
+    *,
+    seed: int,
+    max_evaluations: int,
+) -> FittedBatch:
+    """The stored fits of series that `refusals` let pass, as they ended."""
+    n = len(series)
+    table, _ = list_buffers(column(source, "parameters", positions))
+    states, state_offsets = list_buffers(column(source, "states", positions))
+    width = len(get_model(model).parameter_names)
+    names = _texts(column(source, "status", positions))
+    status = np.array([Status[str(name).upper()] for name in names], dtype=np.int8)
+    return restore(
+        series,
+        model,
+        seen_points(source, positions, series),
+        table.reshape(n, width).copy(),
+        states.copy(),
+        np.array(state_offsets),
+        status,
+        _texts(column(source, "reason", positions)),
+        seed=seed,
+        max_evaluations=max_evaluations,
+        **hyperparameters,
+    )
+
+
+def begun(
+    source: pa.RecordBatch,
+    positions: Int64Array,
+    series: SeriesBatch,
+    model: str,
+    hyperparameters: Mapping[str, Any],
+    refit: Refit,
+    **options: int,
+) -> FittedBatch:
+    """The stored fits brought to the end of the series: states moved on (never), or estimated again from there
+    (warm)."""
+    start = restored(source, positions, series, model, hyperparameters, **options)
+    return start.update(series) if refit == "never" else start.refit(series)
+
+
+def _texts(values: pa.Array) -> ObjectArray:
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=object)
+
+
+def _numbers(values: pa.Array) -> Int64Array:
+    return np.asarray(pc.fill_null(values, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
