@@ -13,6 +13,7 @@ _FAMILIES = {
     "seasonal_naive": "forecasting.models.baselines:SeasonalNaive",
     "ets": "forecasting.models.ets:Ets",
     "npts": "forecasting.models.npts:Npts",
+    "prophet": "forecasting.models.prophet:Prophet",
     "ces": "forecasting.models.ces:Ces",
     "croston_sba": "forecasting.models.intermittent:CrostonSba",
     "tsb": "forecasting.models.intermittent:Tsb",
