@@ -12,7 +12,8 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.models.ets.derivatives import evaluate
-from forecasting.models.ets.workspace import SMALL, STEP, TRIAL, Series, Work
+from forecasting.models.ets.region import RATIOS, Limits, bring_back, products_to_natural, to_natural, to_ratios
+from forecasting.models.ets.workspace import NATURAL, SMALL, STEP, TRIAL, Series, Work
 
 START_DAMPING = 1e-2
 LARGEST_DAMPING = 1e7
@@ -115,6 +116,21 @@ def _solve_step(
 
 
 @numba.njit(cache=True)
+def _evaluate_natural(
+    series: Series, form: int, p: FloatArray, level: float, width: int, products: FloatArray, work: Work
+) -> tuple[float, float]:
+    """`evaluate` at natural parameters, its products with respect to them."""
+    ratios = work.lanes[NATURAL]
+    for i in range(width):
+        ratios[i] = p[i]
+    to_ratios(form, ratios)
+    found, total = evaluate(series, form, ratios, level, width, products, work)
+    if found < np.inf:
+        products_to_natural(form, width, p, products)
+    return found, total
+
+
+@numba.njit(cache=True)
 def descend(
     series: Series,
     form: int,
@@ -122,21 +138,31 @@ def descend(
     level: float,
     low: FloatArray,
     high: FloatArray,
+    limits: Limits,
     max_passes: int,
     tolerance: float,
     work: Work,
 ) -> tuple[float, int]:
-    """Improve `p` in place until a step promises less than `tolerance` in L*; returns L* and the passes spent.
+    """Improve `p` (ratios) in place until a step promises less than `tolerance` in L*; returns L* and passes spent.
 
-    low, high: the box of the smoothing parameters of this form, in the order of `p`.
+    low, high: the box of the smoothing parameters of this form, in the order of `p`; in other regions than RATIOS of
+    the natural ones. L* is infinite where no point of the region was found.
     """
     n_smooth, width = counts(form, series.m)
+    natural = limits.region != RATIOS
+    if natural:
+        to_natural(form, p)
+        if not bring_back(form, series.m, n_smooth, limits, low, high, low, p, work.region):
+            return np.inf, 0
     step, trial = work.lanes[STEP], work.lanes[TRIAL]
     for i in range(width):
         trial[i] = p[i]
     best, total, now, passes, damping, promise = np.inf, 1.0, 0, 0, START_DAMPING, np.inf
     while passes < max_passes:
-        found, found_total = evaluate(series, form, trial, level, width, work.matrices[1 - now], work)
+        if natural:
+            found, found_total = _evaluate_natural(series, form, trial, level, width, work.matrices[1 - now], work)
+        else:
+            found, found_total = evaluate(series, form, trial, level, width, work.matrices[1 - now], work)
         passes += 1
         if found < best:
             gained = best - found
@@ -159,4 +185,8 @@ def descend(
             trial[i] = p[i] + step[i]
         for i in range(n_smooth):
             trial[i] = min(max(trial[i], low[i]), high[i])
+        if natural:
+            bring_back(form, series.m, n_smooth, limits, low, high, p, trial, work.region)
+    if natural:
+        to_ratios(form, p)
     return best, passes

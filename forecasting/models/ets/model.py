@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
 from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, Status
 from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
-from forecasting.models.ets.starts import N_FORMS
+from forecasting.models.ets.options import EtsHyperparameters
+from forecasting.models.ets.taken_apart import take_apart
 
 LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
 CONSTANT = "constant"
 SHORT_HISTORY = "short_history"
 NOT_POSITIVE = "not_positive"
 EVALUATION_LIMIT = "evaluation_limit"
+OUTSIDE_BOUNDS = "outside_bounds"
 
 _CRITERIA = ("aicc", "aic", "bic")
 _METHODS = ("auto", "exact", "simulated")
-_SPEC = re.compile(r"([AMZ])(N|Ad|A|Z)([NAMZ])")
-
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Box = tuple[Share, Share]
 
 
 def form_name(code: float) -> str:
@@ -40,93 +35,14 @@ def form_name(code: float) -> str:
     return "AM"[form // 9] + ("N", "A", "Ad")[form % 9 // 3] + "NAM"[form % 3]
 
 
-class EtsHyperparameters(Hyperparameters):
-    """What an ETS model may be.
-
-    Multiplicative trends are left out, as R and statsforecast leave them out of their search: they forecast poorly.
-    The tight bounds keep beta below `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope
-    or a season that follows single observations raises the likelihood and extrapolates noise: on ten public sets (M3,
-    M4 weekly and hourly, retail, hospital, electricity) they lowered the mean quantile loss by up to 15 % and raised
-    it on one, by 0.4 %. They were set on these sets.
-    """
-
-    form: str = "ZZZ"
-    """Error, trend and season, each a letter or Z for "choose": error A or M, trend N, A or Ad, season N, A or M."""
-    damped: bool | None = None
-    """True keeps damped trends (form "A" then means "Ad"), False undamped ones, null what the form says."""
-    restrict: bool = True
-    """Leave out additive errors with a multiplicative season, whose forecast variance is infinite."""
-    criterion: Literal["aicc", "aic", "bic"] = "aicc"
-    """Which information criterion chooses the form."""
-    bounds: Literal["tight", "usual"] = "tight"
-    """usual: 0 < beta < alpha and 0 < gamma < 1 - alpha. tight: slopes and seasons that move slowly."""
-    alpha: Box = (1e-4, 0.9999)
-    """Range of the level's smoothing parameter."""
-    phi: Box = (0.8, 0.98)
-    """Range of the damping parameter."""
-    interval: Literal["auto", "exact", "simulated"] = "auto"
-    """auto: exact variances with the normal law where they are known and the deviation is below a quarter of the mean
-    for multiplicative errors, else simulated paths. exact: wherever variances are known. simulated: always."""
-    n_paths: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    """Simulated paths of a series."""
-
-    @model_validator(mode="after")
-    def _sensible(self) -> EtsHyperparameters:
-        if _SPEC.fullmatch(self.form) is None:
-            raise ValueError(
-                f"form is {self.form!r}; expected error A, M or Z, trend N, A, Ad or Z, season N, A, M or Z, "
-                "as in 'MAdM' or 'ZZZ'"
-            )
-        for name in ("alpha", "phi"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} is ({low}, {high}); the lower end must not exceed the upper one")
-        if not self.forms().any():
-            raise ValueError(
-                f"form {self.form!r} with damped={self.damped} and restrict={self.restrict} leaves no form to fit; "
-                "damped needs a trend, and an additive error with a multiplicative season needs restrict=False"
-            )
-        return self
-
-    def forms(self) -> FloatArray:
-        """Which of the 18 forms may be chosen, 1.0 or 0.0, [18]."""
-        match = _SPEC.fullmatch(self.form)
-        assert match is not None
-        error, trend, season = match.groups()
-        trends = {"N": "0", "A": "1", "Ad": "2", "Z": "012"}[trend]
-        if self.damped is not None:
-            if trend == "A" and self.damped:
-                trends = "2"
-            trends = "".join(t for t in trends if t == "0" or (t == "2") == self.damped)
-            if self.damped and trend == "N":
-                trends = ""
-        asked = np.zeros(N_FORMS)
-        for form in range(N_FORMS):
-            e, t, s = form // 9, form % 9 // 3, form % 3
-            fits = error in ("AM"[e], "Z") and str(t) in trends and season in ("NAM"[s], "Z")
-            asked[form] = fits and not (self.restrict and e == 0 and s == 2)
-        return asked
-
-    def box(self, season_length: int) -> FloatArray:
-        """Lower and upper ends of alpha, gamma / (1 - alpha), beta / alpha and phi, [2, 4]."""
-        g, b = (0.5, tight_trend(season_length)) if self.bounds == "tight" else (0.9999, 0.9999)
-        return np.array(
-            [[self.alpha[0], 1e-4, 1e-4, self.phi[0]], [self.alpha[1], g, b, self.phi[1]]], dtype=np.float64
-        )
-
-
-def tight_trend(season_length: int) -> float:
-    """The largest beta / alpha within tight bounds: 0.1 without a season, less for longer ones, at least 0.03."""
-    return max(0.1 / float(np.sqrt(season_length)), 0.03)
-
-
 class Ets(Model):
     """Exponential smoothing in innovations state space form, chosen by an information criterion.
 
     parameters: the form's code (`form_name`), natural smoothing parameters, the error's deviation sigma (relative for
     multiplicative errors), log-likelihood, criterion (of L*, so comparable within a series), the season length in use,
     gap (periods since the last observation), observations, initial level and slope.
-    states: level, slope and, with a season, the m coming seasonal terms, as of the last observation.
+    states: level, slope and, with a season, the m coming seasonal terms, as of the last observation; then the m
+    initial ones.
     """
 
     name = "ets"
@@ -152,36 +68,8 @@ class Ets(Model):
         return 3.0 if season_length == 1 else 7.0 + 0.4 * season_length
 
     def fit(self, rows: Rows, hyperparameters: EtsHyperparameters) -> Fitted:
-        n, m = len(rows), rows.season_length
-        blank = Blank.of(n)
-        parameters, states = np.full((n, kernels.N_PARAMETERS), np.nan), np.zeros((n, 2 + m))
-        flags = np.zeros(n, dtype=np.int64)
-        kernels.fit_rows(
-            rows.batch.values,
-            rows.begin,
-            rows.end,
-            m,
-            hyperparameters.forms(),
-            hyperparameters.box(m),
-            _CRITERIA.index(hyperparameters.criterion),
-            rows.max_evaluations,
-            parameters,
-            states,
-            flags,
-            blank.evaluations,
-        )
-        kept, offsets = _packed(parameters, states)
-        _explain(flags, hyperparameters, blank)
-        return Fitted(
-            rows=rows,
-            hyperparameters=hyperparameters,
-            parameters=parameters,
-            states=kept,
-            state_offsets=offsets,
-            status=blank.status,
-            reason=blank.reason,
-            evaluations=blank.evaluations,
-        )
+        nothing = np.empty((0, kernels.N_PARAMETERS)), np.empty(0), np.zeros(1, dtype=np.int64)
+        return _fit(rows, hyperparameters, *nothing)
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         n = len(fitted.rows)
@@ -211,6 +99,66 @@ class Ets(Model):
         )
         return replace(fitted, rows=rows, parameters=parameters, states=states)
 
+    def refit(self, fitted: Fitted, rows: Rows) -> Fitted:
+        """Each row keeps its form and starts from its earlier parameters and initial states; a row without an
+        estimate (too short, constant, without observations) is fitted anew."""
+        options = fitted.hyperparameters
+        assert isinstance(options, EtsHyperparameters)
+        earlier = fitted.parameters, fitted.states, fitted.state_offsets
+        return _fit(rows, options, *(np.array(part) for part in earlier))
+
+    def components(self, fitted: Fitted, horizon: int) -> Components:
+        """level, trend, season_<m>, remainder; see `taken_apart`."""
+        rows = fitted.rows
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(rows.end - rows.begin + horizon, out=offsets[1:])
+        values = np.full((int(offsets[-1]), 4), np.nan)
+        mean = self.predict(fitted, horizon, (0.5,)).mean
+        numbers = (np.ascontiguousarray(x) for x in (fitted.parameters, fitted.states, fitted.state_offsets))
+        take_apart(rows.batch.values, rows.begin, rows.end, *numbers, mean, values, offsets)
+        names = "level", "trend", f"season_{rows.season_length}", "remainder"
+        if rows.season_length == 1:
+            return Components((*names[:2], names[3]), np.delete(values, 2, axis=1), offsets)
+        return Components(names, values, offsets)
+
+
+def _fit(
+    rows: Rows, options: EtsHyperparameters, earlier: FloatArray, states_before: FloatArray, offsets_before: np.ndarray
+) -> Fitted:
+    n, m = len(rows), rows.season_length
+    blank = Blank.of(n)
+    parameters, states = np.full((n, kernels.N_PARAMETERS), np.nan), np.zeros((n, 2 + 2 * m))
+    flags = np.zeros(n, dtype=np.int64)
+    kernels.fit_rows(
+        rows.batch.values,
+        rows.begin,
+        rows.end,
+        m,
+        options.forms(),
+        options.limits(m),
+        _CRITERIA.index(options.criterion),
+        rows.max_evaluations,
+        earlier,
+        states_before,
+        offsets_before,
+        parameters,
+        states,
+        flags,
+        blank.evaluations,
+    )
+    kept, offsets = _packed(parameters, states)
+    _explain(flags, options, blank)
+    return Fitted(
+        rows=rows,
+        hyperparameters=options,
+        parameters=parameters,
+        states=kept,
+        state_offsets=offsets,
+        status=blank.status,
+        reason=blank.reason,
+        evaluations=blank.evaluations,
+    )
+
 
 def _packed(parameters: FloatArray, states: FloatArray) -> tuple[FloatArray, np.ndarray]:
     """Drop the seasonal places of rows without a season: flat states and offsets."""
@@ -231,6 +179,7 @@ def _explain(flags: np.ndarray, options: EtsHyperparameters, blank: Blank) -> No
         (kernels.CONSTANT, CONSTANT),
         (kernels.LIMIT, EVALUATION_LIMIT),
         (kernels.SHORT, SHORT_HISTORY),
+        (search.INADMISSIBLE, OUTSIDE_BOUNDS),
         (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
         (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
     ):

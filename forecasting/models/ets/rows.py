@@ -11,11 +11,12 @@ from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.ets.descent import counts
 from forecasting.models.ets.likelihood import run
-from forecasting.models.ets.search import allowed, select
-from forecasting.models.ets.starts import N_FORMS, Fits, rough_starts
+from forecasting.models.ets.region import Limits
+from forecasting.models.ets.search import allowed, estimated, select
+from forecasting.models.ets.starts import N_FORMS, Fits, earlier_start, rough_starts
 from forecasting.models.ets.workspace import Series, workspace
 
-# What became of a row, in bits; `search.allowed` adds its own.
+# What became of a row, in bits; `search` adds its own.
 NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4, 8, 16, 128
 
 # Columns of the parameters.
@@ -70,12 +71,11 @@ def _store(series: Series, form: int, fits: Fits, scale: float, out: FloatArray,
 
 
 @numba.njit(cache=True)
-def _store_short(series: Series, scale: float, out: FloatArray, state: FloatArray) -> None:
-    """Too few points to judge any form: level smoothing with alpha fixed at 0.5 and the level fitted by least squares.
+def _store_short(series: Series, alpha: float, scale: float, out: FloatArray, state: FloatArray) -> None:
+    """Too few points to judge any form: level smoothing with a fixed alpha and the level fitted by least squares.
 
     e_t = c_t - w_t l_0 with w_t = (1 - alpha)^(t - 1) and c_t the error from a level of zero.
     """
-    alpha = 0.5
     level, weight, num, den = 0.0, 1.0, 0.0, 0.0
     for t in range(series.n):
         if not math.isnan(series.y[t]):
@@ -90,12 +90,14 @@ def _store_short(series: Series, scale: float, out: FloatArray, state: FloatArra
 
 @numba.njit(cache=True)
 def _finish(
-    values: FloatArray, first: int, series: Series, width: int, scale: float, out: FloatArray, state: FloatArray
+    values: FloatArray, first: int, series: Series, k: int, scale: float, out: FloatArray, state: FloatArray
 ) -> None:
-    """Move the states through the history; error deviation and log-likelihood.
+    """Keep the initial season behind the coming one, move the states through the history; deviation, log-likelihood.
 
-    sigma^2 is the sum of squared errors over observations less estimated parameters, sigma among them.
+    sigma^2 is the sum of squared errors over observations less the k estimated parameters, sigma among them.
     """
+    m = series.m
+    state[2 + m : 2 + 2 * m] = state[2 : 2 + m]
     form = int(out[FORM])
     error, season = form // 9, form % 3
     beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
@@ -107,8 +109,28 @@ def _finish(
     n_obs = series.n_obs
     unit = 1.0 if error == 1 else scale
     total = max(total, n_obs * SMALLEST_VARIANCE * unit * unit)
-    out[SIGMA] = math.sqrt(total / max(n_obs - width - 1, 1))
+    out[SIGMA] = math.sqrt(total / max(n_obs - k, 1))
     out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * total / n_obs) + 1.0) - logs
+
+
+@numba.njit(cache=True)
+def _resume(
+    out: FloatArray, state: FloatArray, scale: float, series: Series, asked: FloatArray, fits: Fits, wanted: FloatArray
+) -> None:
+    """Forms to fit in `wanted`: those asked for, or only the form of an earlier fit that estimated one."""
+    fits.earlier[0] = -1
+    wanted[:] = asked
+    if len(out) == 0 or math.isnan(out[CRITERION]):
+        return
+    form = int(out[FORM])
+    if form % 3 > 0 and int(out[SEASON_LENGTH]) != series.m:
+        return
+    wanted[:] = 0.0
+    wanted[form] = 1.0
+    numbers = np.empty(6)
+    for i in range(6):
+        numbers[i] = out[(ALPHA, BETA, GAMMA, PHI, LEVEL_0, SLOPE_0)[i]]
+    earlier_start(form, numbers, state[2 + series.m :], scale, series.m, fits)
 
 
 @numba.njit(cache=True)
@@ -118,9 +140,12 @@ def fit_rows(
     end: Int64Array,
     m: int,
     asked: FloatArray,
-    box: FloatArray,
+    limits: Limits,
     which: int,
     max_evaluations: int,
+    earlier: FloatArray,
+    earlier_states: FloatArray,
+    earlier_offsets: Int64Array,
     parameters: FloatArray,
     states: FloatArray,
     flags: Int64Array,
@@ -128,16 +153,18 @@ def fit_rows(
 ) -> None:
     """Fit every row values[begin:end].
 
-    asked [18]: forms to choose from. box [2, 4]: bounds of alpha, g, b, phi. which: the criterion. Fills parameters
-    [R, N_PARAMETERS], states [R, 2 + m] in data units as of the last observation, flags [R] (bits), evaluations [R].
+    asked [18]: forms to choose from. which: the criterion. earlier [R or 0, N_PARAMETERS], with its flat states: fits
+    to start from, whose form is kept. Fills parameters [R, N_PARAMETERS], states [R, 2 + 2 m] in data units as of the
+    last observation and, behind them, the initial season; flags [R] (bits), evaluations [R].
     """
     longest = 1
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
     work = workspace(longest, m)
     w = work.lanes.shape[1]
-    fits = Fits(np.zeros((N_FORMS + 2, w)), np.zeros(N_FORMS + 2), np.zeros(N_FORMS))
-    y, mask = np.empty(longest), np.zeros(N_FORMS)
+    fits = Fits(np.zeros((N_FORMS + 3, w)), np.zeros(N_FORMS + 3), np.zeros(N_FORMS), np.zeros(1, dtype=np.int64))
+    y, mask, wanted = np.empty(longest), np.zeros(N_FORMS), np.zeros(N_FORMS)
+    box, nothing = limits.box, np.empty(0)
     for r in range(len(begin)):
         out, state = parameters[r], states[r]
         out[:] = np.nan
@@ -169,29 +196,35 @@ def fit_rows(
         series = Series(y, n, n_obs, m)
         seasonal = m > 1 and n_obs >= 2 * m
         rough_starts(series, seasonal, fits)
+        if len(earlier) > 0:
+            tail = earlier_states[earlier_offsets[r] : earlier_offsets[r + 1]]
+            _resume(earlier[r], tail, scale, series, asked, fits, wanted)
+        else:
+            _resume(nothing, nothing, scale, series, asked, fits, wanted)
         form, value, spent = -1, np.inf, 0
         for attempt in range(2):
             if attempt == 1:
                 if form >= 0 or not seasonal:
                     break
                 seasonal = False  # the season leaves too few points to judge it
-            flags[r] = allowed(asked, positive, seasonal, mask)
+            flags[r] = allowed(wanted, positive, seasonal, mask)
             if m > 1 and not seasonal:
                 flags[r] |= SHORT_SEASON
-            form, value, passes = select(series, mask, box, which, max_evaluations - spent, fits, work)
+            form, value, passes, bits = select(series, mask, limits, which, max_evaluations - spent, fits, work)
+            flags[r] |= bits
             spent += passes
         evaluations[r] = spent
         if spent >= max_evaluations:
             flags[r] |= LIMIT
-        width = 1
+        k = 2
         if form < 0:
             flags[r] |= SHORT
-            _store_short(series, scale, out, state)
+            _store_short(series, min(max(0.5, box[0, 0]), box[1, 0]), scale, out, state)
         else:
             _store(series, form, fits, scale, out, state)
-            width = counts(form, m)[1]
+            k = estimated(form, m, box)
             out[CRITERION] = value + 2.0 * n_obs * math.log(scale)
-        _finish(values, first, series, width, scale, out, state)
+        _finish(values, first, series, k, scale, out, state)
 
 
 @numba.njit(cache=True)

@@ -14,13 +14,15 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.models.ets.descent import counts, descend
-from forecasting.models.ets.starts import N_FORMS, ROUGH_STARTS, Fits, carry_over, source_of
+from forecasting.models.ets.region import RATIOS, Limits
+from forecasting.models.ets.starts import EARLIER, N_FORMS, ROUGH_STARTS, Fits, carry_over, source_of
 from forecasting.models.ets.workspace import BOX, START, Series, Work
 
 RACE_PASSES = 4  # passes each starting point gets before the best of them goes on alone
 MAX_PASSES = 50  # per form
 TOLERANCE = 1e-3  # of L*, in a step's promise
 CHANGED, NOT_POSITIVE = 64, 32  # bits that `allowed` sets
+INADMISSIBLE = 256  # bit that `select` sets
 
 
 @numba.njit(cache=True)
@@ -37,24 +39,30 @@ def _criterion(minus_two: float, k: int, n: int, which: int) -> float:
 
 
 @numba.njit(cache=True)
-def _fit_form(form: int, series: Series, fits: Fits, box: FloatArray, max_passes: int, work: Work) -> int:
+def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes: int, work: Work) -> int:
     """Optimise one form; its parameters go to fits. Returns the passes spent.
 
-    Each starting point gets a few passes, and the best of them goes on: first the optima of related forms, then rough
-    starts, three where no related form was fitted and one otherwise.
+    Each starting point gets a few passes, and the best of them goes on: first an earlier fit of this form, then the
+    optima of related forms, then rough starts, three where nothing came before and one otherwise.
     """
     trend, season = (form % 9) // 3, form % 3
     low, high, theta = work.lanes[BOX][:4], work.lanes[BOX][4:8], work.lanes[BOX][8:12]
-    n_smooth = 0
+    n_smooth, box = 0, limits.box
     for i in range(4):
         if i == 0 or (i == 1 and season > 0) or (i == 2 and trend > 0) or (i == 3 and trend == 2):
             low[n_smooth], high[n_smooth] = box[0, i], box[1, i]
             n_smooth += 1
     start, best = work.lanes[START], fits.p[form]
     score, spent, related = np.inf, 0, 0
-    for which in range(6):
+    for which in range(-1, 6):
         passes_left = min(RACE_PASSES, max_passes - spent)
-        if which < 2:
+        if which < 0:
+            if fits.earlier[0] != form:
+                continue
+            source = EARLIER
+            related += 1
+            theta[:] = -1.0
+        elif which < 2:
             source = source_of(form, which)
             if source < 0 or not fits.score[source] < np.inf:
                 continue
@@ -72,11 +80,12 @@ def _fit_form(form: int, series: Series, fits: Fits, box: FloatArray, max_passes
             theta[:] = -1.0
             source = form
             passes_left = min(MAX_PASSES, max_passes - spent)
-        source_form = source if source < N_FORMS else source - N_FORMS
+        source_form = source if source < N_FORMS else (form if source == EARLIER else source - N_FORMS)
         level = carry_over(fits.p[source], source_form, fits.level[source], form, series.m, start, theta)
-        for i in range(n_smooth):
-            start[i] = min(max(start[i], low[i]), high[i])
-        found, passes = descend(series, form, start, level, low, high, passes_left, TOLERANCE, work)
+        if limits.region == RATIOS:
+            for i in range(n_smooth):
+                start[i] = min(max(start[i], low[i]), high[i])
+        found, passes = descend(series, form, start, level, low, high, limits, passes_left, TOLERANCE, work)
         spent += passes
         if found < score:
             score, fits.level[form] = found, level
@@ -123,19 +132,32 @@ def allowed(asked: FloatArray, positive: bool, seasonal: bool, mask: FloatArray)
 
 
 @numba.njit(cache=True)
+def estimated(form: int, m: int, box: FloatArray) -> int:
+    """Parameters that are estimated, sigma among them and those fixed by the box not."""
+    trend, season = (form % 9) // 3, form % 3
+    k = counts(form, m)[1] + 1
+    for i in range(4):
+        used = i == 0 or (i == 1 and season > 0) or (i == 2 and trend > 0) or (i == 3 and trend == 2)
+        if used and box[0, i] == box[1, i]:
+            k -= 1
+    return k
+
+
+@numba.njit(cache=True)
 def select(
-    series: Series, mask: FloatArray, box: FloatArray, which: int, max_evaluations: int, fits: Fits, work: Work
-) -> tuple[int, float, int]:
-    """Fit the forms of `mask`; the best by the criterion (-1: none can be judged), its value, passes spent."""
-    best, best_value, spent = -1, np.inf, 0
+    series: Series, mask: FloatArray, limits: Limits, which: int, max_evaluations: int, fits: Fits, work: Work
+) -> tuple[int, float, int, int]:
+    """Fit the forms of `mask`; the best by the criterion (-1: none can be judged), its value, passes spent, bits."""
+    best, best_value, spent, judged = -1, np.inf, 0, 0
     fits.score[:] = np.inf
     for i in range(N_FORMS):
         form = _order(i)
-        k = counts(form, series.m)[1] + 1
+        k = estimated(form, series.m, limits.box)
         if mask[form] == 0.0 or series.n_obs <= k + 1 or spent >= max_evaluations:
             continue
-        spent += _fit_form(form, series, fits, box, max_evaluations - spent, work)
+        spent += _fit_form(form, series, fits, limits, max_evaluations - spent, work)
+        judged += 1
         value = _criterion(fits.score[form], k, series.n_obs, which)
         if value < best_value:
             best, best_value = form, value
-    return best, best_value, spent
+    return best, best_value, spent, INADMISSIBLE if best < 0 and judged > 0 else 0

@@ -9,22 +9,25 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
+from forecasting.frequency import Int64Array
 from forecasting.models.ets.workspace import Series
 
 N_FORMS = 18
+EARLIER = N_FORMS + 2  # row of `Fits` for an earlier fit
 ROUGH_STARTS = ((0.1, 0.1, 0.05, 0.95), (0.5, 0.1, 0.3, 0.95), (0.02, 0.02, 0.02, 0.95))  # alpha, g, b, phi
 
 
 class Fits(NamedTuple):
-    """Optima of one series, by form; the last two rows are rough starts of forms ANN and ANA.
+    """Optima of one series, by form; then rough starts of forms ANN and ANA, and a row for an earlier fit.
 
-    p: [N_FORMS + 2, W]. level: [N_FORMS + 2], the fixed initial level of seasonal forms. score: [N_FORMS], L*,
-    infinite where a form was not fitted.
+    p: [N_FORMS + 3, W]. level: [N_FORMS + 3], the fixed initial level of seasonal forms. score: [N_FORMS], L*,
+    infinite where a form was not fitted. earlier: [1], the form of an earlier fit, negative for none.
     """
 
     p: FloatArray
     level: FloatArray
     score: FloatArray
+    earlier: Int64Array
 
 
 @numba.njit(cache=True)
@@ -160,3 +163,34 @@ def rough_starts(series: Series, seasonal: bool, fits: Fits) -> None:
         rough = fits.p[N_FORMS + 1]
         rough[0], rough[1] = 0.1, 0.1
         fits.level[N_FORMS + 1] = _first_states(series, rough)
+
+
+@numba.njit(cache=True)
+def earlier_start(form: int, out: FloatArray, state: FloatArray, scale: float, m: int, fits: Fits) -> None:
+    """Turn stored numbers (see `rows`: alpha, beta, gamma, phi, level, slope; initial season) into a starting point.
+
+    out [6]. state [m]: initial seasonal terms of the first m periods in order.
+    """
+    trend, season = (form % 9) // 3, form % 3
+    p, k = fits.p[EARLIER], 1
+    fits.earlier[0], fits.level[EARLIER] = form, 0.0
+    p[0] = out[0]
+    if season > 0:
+        p[k] = out[2] / (1.0 - out[0])
+        k += 1
+    if trend > 0:
+        p[k] = out[1] / out[0]
+        k += 1
+    if trend == 2:
+        p[k] = out[3]
+        k += 1
+    if trend > 0:
+        p[k] = out[5] / scale
+        k += 1
+    if season == 0:
+        p[k] = out[4] / scale
+        return
+    fits.level[EARLIER] = out[4] / scale
+    unit = scale if season == 1 else 1.0
+    for j in range(m):
+        p[k + m - 1 - j] = state[j] / unit

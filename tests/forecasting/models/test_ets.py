@@ -12,7 +12,7 @@ from forecasting import SeriesBatch, fit, forecast
 from forecasting.batch import FloatArray
 from forecasting.models.contract import Status
 from forecasting.models.ets import EtsHyperparameters, form_name
-from forecasting.models.ets.model import tight_trend
+from forecasting.models.ets.options import tight_trend
 
 
 def one(y: object, freq: str = "D", **options: object):
