@@ -21,6 +21,7 @@ _FAMILIES = {
     "imapa": "forecasting.models.intermittent:Imapa",
     "mean": "forecasting.models.mean:Mean",
     "empirical": "forecasting.models.mean:Empirical",
+    "theta": "forecasting.models.theta:Theta",
 }
 
 
