@@ -1,4 +1,4 @@
-"""The one list of model families; `module:function` names a user's own model."""
+"""The one list of model families; `statsmodels:Class` names one of statsmodels', `module:function` a user's own."""
 
 from __future__ import annotations
 
@@ -35,12 +35,16 @@ def get_model(name: str) -> Model:
     """The model of that name; families are imported only when asked for.
 
     Raises ValueError with the known names (and the nearest one) for an unknown name, and with the import's own
-    message for a `module:function` that cannot be loaded.
+    message for a `statsmodels:Class` or `module:function` that cannot be loaded.
     """
     if name in _FAMILIES:
         module, attribute = _FAMILIES[name].split(":")
         model: Model = getattr(importlib.import_module(module), attribute)()
         return model
+    if name.startswith("statsmodels:"):
+        from forecasting.models.statsmodels_model import StatsmodelsModel
+
+        return StatsmodelsModel(name)
     if ":" in name:
         from forecasting.models.user import UserModel
 
@@ -48,5 +52,6 @@ def get_model(name: str) -> Model:
     near = difflib.get_close_matches(name, _FAMILIES, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"model {name!r} is not known{hint} Known: {', '.join(_FAMILIES)}, or module:function for a model of your own"
+        f"model {name!r} is not known{hint} Known: {', '.join(_FAMILIES)}, "
+        "statsmodels:Class for one of statsmodels, or module:function for a model of your own"
     )

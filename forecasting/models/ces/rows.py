@@ -88,9 +88,7 @@ def fit_rows(
             flags[r] |= SHORT_SEASON
         form, value, spent = NONE, 0.0, 0
         if n_obs >= FEWEST:
-            form, value, spent = select(
-                y, n, n_obs, m, forms, starts[r], which, max_evaluations, work, spare, best
-            )
+            form, value, spent = select(y, n, n_obs, m, forms, starts[r], which, max_evaluations, work, spare, best)
             out[CRITERION] = value + 2.0 * n_obs * math.log(scale)
         else:
             flags[r] |= SHORT
@@ -107,9 +105,9 @@ def fit_rows(
             out[BETA_1] = best[3]
         out[SEASON_LENGTH] = 1.0 if form == NONE else m
         out[SIGMA] = math.sqrt(total / max(n_obs - used - 1.0, 1.0)) * scale
-        out[LOGLIK] = -0.5 * n_obs * (
-            math.log(2.0 * math.pi * max(total, 1e-300) / n_obs) + 1.0
-        ) - n_obs * math.log(scale)
+        out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * max(total, 1e-300) / n_obs) + 1.0) - n_obs * math.log(
+            scale
+        )
         state[0], state[1] = work.level[0, 0] * scale, work.level[1, 0] * scale
         if form != NONE:
             for j in range(m):
