@@ -15,6 +15,9 @@ the roots of the characteristic polynomial (equation 10.8, the unit root of an u
 lie inside the unit circle, together with the inequalities of theorem 10.1. beta = 0 takes the factor z - phi out of
 it, and gamma = 0 leaves the condition without a season: a trend or season that does not move is no instability. Only
 the part of the region with parameters that are not negative is used.
+
+These are the conditions for a slope that enters the mean undamped; ours enters as phi b, so beta there is phi beta
+here. R and statsforecast do not make that difference, and so refuse a little more where phi < 1.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ def admissible(alpha: float, beta: float, gamma: float, phi: float, m: int, c: F
 
     The roots are inside the unit circle when all reflection coefficients of the polynomial are (Schur and Cohn).
     """
+    beta *= phi
     if m <= 1 or gamma == 0.0:
         return 1.0 - 1.0 / phi < alpha < 1.0 + 1.0 / phi and alpha * (phi - 1.0) <= beta < (1.0 + phi) * (2.0 - alpha)
     if gamma < max(1.0 - 1.0 / phi - alpha, 0.0) or gamma > 1.0 + 1.0 / phi - alpha:

@@ -12,7 +12,7 @@ from forecasting.frequency import Int64Array
 from forecasting.models.ets.descent import counts
 from forecasting.models.ets.likelihood import run
 from forecasting.models.ets.region import Limits
-from forecasting.models.ets.search import allowed, estimated, select
+from forecasting.models.ets.search import INADMISSIBLE, allowed, estimated, select
 from forecasting.models.ets.starts import N_FORMS, Fits, earlier_start, rough_starts
 from forecasting.models.ets.workspace import Series, workspace
 
@@ -204,7 +204,7 @@ def fit_rows(
         form, value, spent = -1, np.inf, 0
         for attempt in range(2):
             if attempt == 1:
-                if form >= 0 or not seasonal:
+                if form >= 0 or not seasonal or flags[r] & INADMISSIBLE:
                     break
                 seasonal = False  # the season leaves too few points to judge it
             flags[r] = allowed(wanted, positive, seasonal, mask)

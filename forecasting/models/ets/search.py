@@ -43,7 +43,7 @@ def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes:
     """Optimise one form; its parameters go to fits. Returns the passes spent.
 
     Each starting point gets a few passes, and the best of them goes on: first an earlier fit of this form, then the
-    optima of related forms, then rough starts, three where nothing came before and one otherwise.
+    optima of related forms, then rough starts, three where no related form was fitted and one otherwise.
     """
     trend, season = (form % 9) // 3, form % 3
     low, high, theta = work.lanes[BOX][:4], work.lanes[BOX][4:8], work.lanes[BOX][8:12]
@@ -60,7 +60,6 @@ def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes:
             if fits.earlier[0] != form:
                 continue
             source = EARLIER
-            related += 1
             theta[:] = -1.0
         elif which < 2:
             source = source_of(form, which)
