@@ -35,6 +35,9 @@ _LOCAL = {
     "spark.driver.host": "127.0.0.1",
 }
 
+_FEW_CORES = 4
+"""Up to so many, a garbage collector with threads of its own only takes time from the tasks (a seventh, measured)."""
+
 
 def open_session(config: Config | None = None, settings: Mapping[str, str] | None = None) -> SparkSession:
     """The active session, else a new one with what Almanac needs.
@@ -73,10 +76,11 @@ def _settings(config: Config | None) -> dict[str, str]:
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit has chosen master and memory
     if not submitted:
         settings.update(_LOCAL)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        options = ["-XX:+UseSerialGC"] if cores <= _FEW_CORES else []
         if not os.environ.get("ALMANAC_DEBUG"):
-            log = Path(__file__).with_name("log4j2.properties").as_uri()
-            settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={log}"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+            options.append(f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}")
+        settings["spark.driver.extraJavaOptions"] = " ".join(options)
         settings["spark.master"] = (config.spark.master if config else None) or f"local[{cores},4]"
         if not delta_jars_present():
             packages.append(delta_coordinates())
