@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 import forecasting
 from forecasting import FittedBatch, Forecast, SeriesBatch, Status
-from forecasting.models.contract import Rows
+from forecasting.models.contract import Model, Rows
 from forecasting.models.registry import get_model, model_names
 
 USER_MODEL = "user_models:drift"
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in (*model_names(), USER_MODEL)},
+    "ets admissible": ("ets", {"bounds": "admissible", "form": "ZZA"}),
     "npts gluonts": ("npts", {"distance": "gluonts"}),
     "npts plain": ("npts", {"use_seasonal_model": False, "exp_kernel_weights": 0.3, "context_length": 25}),
     "npts climatology": ("npts", {"kernel_type": "uniform", "use_default_time_features": False}),
@@ -305,6 +306,96 @@ def test_models_that_read_the_history_see_the_newer_one(model: str) -> None:
     arrays = [y for y in CASES.values() if len(y) >= 40]
     fresh = fit(batch_of([y[:39] for y in arrays]), model, seed=2)
     assert_same(updated(model, arrays, 30, 39).predict(5, LEVELS), fresh.predict(5, LEVELS))
+
+
+FORM = {"form", "season_length", "transform", "growth", "p", "d", "q", "P", "D", "Q", "m", "constant", "drift"}
+"""Parameters that say what kind of model a row has, in whatever family: a refit keeps them."""
+
+
+@every_model
+def test_refit_on_newer_data_keeps_the_form_and_is_sound(model: str) -> None:
+    arrays = [*CASES.values(), *NOTHING.values()]
+    older = [y if len(y) < 40 else y[:-6] for y in arrays]
+    before = fit(batch_of(older), model, seed=4)
+    after = before.refit(batch_of(arrays))
+    result = after.predict(6, LEVELS, fallback=False)
+    seen = np.array([np.isfinite(y).any() for y in arrays])
+    assert (result.status[seen] != Status.FAILED).all()
+    assert_sound(result, seen)
+    assert (result.status[~seen] == Status.FAILED).all()
+    fresh = fit(batch_of(arrays), model, seed=4).predict(6, LEVELS, fallback=False)
+    np.testing.assert_array_equal(result.first_step, fresh.first_step)
+    names = before.model.parameter_names
+    if type(before.model).refit is Model.refit:  # nothing is kept: it is the fit of the newer data
+        assert_same(result, fresh)
+        return
+    kept = [names.index(name) for name in FORM & set(names)]
+    long_enough = [k for k, y in enumerate(older) if np.isfinite(y).sum() >= 34 and np.ptp(y[np.isfinite(y)]) > 0]
+    was, now = before.numbers.parameters[long_enough], after.numbers.parameters[long_enough]
+    np.testing.assert_array_equal(now[:, kept], was[:, kept])
+    assert_same(result, before.refit(batch_of(arrays)).predict(6, LEVELS, fallback=False))
+
+
+REFITTING = [m for m in MODELS if type(get_model(MODELS[m][0])).refit is not Model.refit]
+
+
+@pytest.mark.parametrize(
+    "model", [m for m in REFITTING if "log_likelihood" in get_model(MODELS[m][0]).parameter_names]
+)
+def test_refit_on_the_same_data_loses_no_likelihood(model: str) -> None:
+    arrays = [y for y in CASES.values() if len(y) >= 40]
+    before = fit(batch_of(arrays), model)
+    after = before.refit(batch_of(arrays))
+    at = before.model.parameter_names.index("log_likelihood")
+    was, now = before.numbers.parameters[:, at], after.numbers.parameters[:, at]
+    estimated = np.isfinite(was)
+    assert (now[estimated] >= was[estimated] - 1e-6 * np.abs(was[estimated]) - 1e-6).all()
+
+
+@pytest.mark.parametrize("model", REFITTING)
+def test_a_refit_counts_and_keeps_to_the_evaluation_limit(model: str) -> None:
+    arrays = [monthly(60, seed) for seed in range(6)]
+    full = fit(batch_of(arrays), model)
+    again = full.refit(batch_of(arrays))
+    assert again.numbers.evaluations.sum() <= full.numbers.evaluations.sum()
+    limited = fit(batch_of(arrays), model, max_evaluations=20).refit(batch_of(arrays))
+    assert_sound(limited.predict(4, LEVELS, fallback=False))
+
+
+TAKEN_APART = [m for m in MODELS if type(get_model(MODELS[m][0])).components is not Model.components]
+
+
+@pytest.mark.parametrize("model", TAKEN_APART)
+def test_components_add_up_to_values_and_means(model: str) -> None:
+    """To 1e-9 of the row's largest value: the observed ones in the history, the mean over the horizon."""
+    arrays, horizon = [*CASES.values(), *NOTHING.values()], 15
+    fitted = fit(batch_of(arrays), model, seed=6)
+    assert_components_add_up(fitted, arrays, horizon)
+    longer = [y for y in CASES.values() if len(y) >= 40]
+    moved = fit(batch_of([y[:-9] for y in longer]), model, seed=6).update(batch_of(longer))
+    assert_components_add_up(moved, longer, horizon)
+
+
+def assert_components_add_up(fitted: FittedBatch, arrays: list[np.ndarray], horizon: int) -> None:
+    parts = fitted.components(horizon)
+    assert parts is not None
+    assert len(set(parts.names)) == len(parts.names) == parts.values.shape[1]
+    assert "remainder" in parts.names
+    np.testing.assert_array_equal(np.diff(parts.offsets), [len(y) + horizon for y in arrays])
+    assert parts.offsets[-1] == len(parts.values)
+    mean = fitted.model.predict(fitted.numbers, horizon, (0.5,)).mean
+    status = fitted.numbers.status
+    for r, y in enumerate(arrays):
+        rows = parts.values[parts.offsets[r] : parts.offsets[r + 1]]
+        if status[r] == Status.FAILED:
+            assert np.isnan(rows).all()
+            continue
+        seen = np.isfinite(y)
+        size = np.abs(np.r_[y[seen], mean[r]]).max()
+        np.testing.assert_allclose(rows[: len(y)][seen].sum(axis=1), y[seen], rtol=1e-9, atol=1e-9 * size)
+        np.testing.assert_allclose(rows[len(y) :].sum(axis=1), mean[r], rtol=1e-9, atol=1e-9 * size)
+        assert not rows[len(y) :, parts.names.index("remainder")].any()
+        assert np.isfinite(rows[len(y) :]).all()
 
 
 @every_model
