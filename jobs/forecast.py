@@ -17,11 +17,14 @@ from udfs import runs
 from udfs.config.load import config_hash
 from udfs.config.schema import check_models
 from udfs.derive import derive_forecasts
+from udfs.derive_components import derive_components
+from udfs.derive_parameters import Start, count_starts, derive_parameters, find_start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, check_failed_share
 from udfs.lake import Lake, LakeInfo
 from udfs.runs import Run
 from udfs.stage import StageInput, all_models, fixed_model, selectable_models
+from udfs.stored import FULL
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -54,9 +57,15 @@ def forecast(
         _check_model(model)
     limits = (where, items) if where is not None or items is not None else None
     run = _run(job, info, run_id, model, limits)
-    source = _source(job, run.series_version, run.run_id, run.plan.model)
+    source = _source(job, run.series_version, run.run_id, run.plan.model, Start.of(run))
     run, summary = do_stage(job, source, run, "forecast", on_progress)
     derive_forecasts(job.lake, run.run_id, job.config)
+    derive_parameters(job.lake, run.run_id)
+    if job.config.components:
+        fits = (run.run_id, job.lake.version("parameters"))
+        derive_components(replace(source, stored=fits), run, job.config.components)
+    if run.plan.refit != FULL:
+        run = replace(run, counts={**run.counts, **count_starts(job.lake, run.run_id)})
     run = runs.finish(job.lake, run)
     check_failed_share("forecast", summary, job.config)
     runs.publish(job.lake, run.run_id)
@@ -70,10 +79,11 @@ def _check_model(model: str) -> None:
         raise InputError(str(error)) from None
 
 
-def _source(job: Job, version: int, run_id: str, model: str | None) -> StageInput:
+def _source(job: Job, version: int, run_id: str, model: str | None, start: Start) -> StageInput:
+    stored = None if start.version is None else (start.run_id, start.version)
     if model is not None or not _needs_selection(job):
-        return StageInput(job.lake, job.config, version, fixed_model(job.config, model))
-    return StageInput(job.lake, job.config, version, selectable_models(job.config), chosen=run_id)
+        return StageInput(job.lake, job.config, version, fixed_model(job.config, model), stored=stored)
+    return StageInput(job.lake, job.config, version, selectable_models(job.config), run_id, stored)
 
 
 def _needs_selection(job: Job) -> bool:
@@ -91,9 +101,20 @@ def _run(job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits
     again = basis.plan.model != model and "forecast" in basis.plan.stages
     again |= limits is not None and not runs.same_limits(basis, *limits)
     again |= basis.state == runs.FINISHED and basis.series_version != job.lake.version("series")
+    again |= not Start.of(basis).wanted(job.config) and "forecast" in basis.plan.stages
     if not again:
-        return basis if basis.plan.model == model else replace(basis, plan=replace(basis.plan, model=model))
+        fixed = basis if basis.plan.model == model else replace(basis, plan=replace(basis.plan, model=model))
+        return _with_start(job, fixed)
     return _begin(job, info, None, model, limits or (basis.plan.where, basis.plan.items), chosen=basis.run_id)
+
+
+def _with_start(job: Job, run: Run) -> Run:
+    """The run with the start that its forecast will have, written before any of it is done."""
+    if Start.of(run).wanted(job.config):
+        return run
+    pinned = find_start(job.lake, job.config).pinned(run)
+    runs.update(job.lake, pinned)
+    return pinned
 
 
 def _known(job: Job, run_id: str | None, free: bool) -> Run | None:
@@ -119,8 +140,9 @@ def _begin(
     fresh = run_id or runs.new_run_id()
     if chosen is not None and model is None and _needs_selection(job):
         _copy_selection(job.lake, chosen, fresh)
-    source = _source(job, version, fresh, model)
-    return new_run(job, source, "forecast", info, limits, fresh, model=model)
+    start = find_start(job.lake, job.config)
+    source = _source(job, version, fresh, model, start)
+    return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start)
 
 
 def _copy_selection(lake: Lake, old: str, new: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from jobs.context import Job
 from udfs import runs
 from udfs.config.load import config_hash
+from udfs.derive_parameters import Start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, StageSummary, accounted, run_stage, summaries
 from udfs.lake import LakeInfo
@@ -67,8 +68,10 @@ def new_run(
     run_id: str | None,
     *,
     model: str | None = None,
+    start: Start | None = None,
 ) -> Run:
-    """A run with a plan for its first stage, written. model: the one model of its forecast, where one is given."""
+    """A run with a plan for its first stage, written. model: the one model of its forecast, where one is given.
+    start: where its fits start from."""
     refuse_known(job, run_id)
     series = job.lake.read("series", source.version)
     where, items = limits[0], None if limits[1] is None else tuple(dict.fromkeys(limits[1]))
@@ -76,6 +79,7 @@ def new_run(
     limit = condition(job.lake.layout.key, where, items)
     plan = plan_run(source, stage, info.frequency, info.buckets, limit, (where, items))
     run = runs.new_run(job.config, replace(plan, model=model), {"series": source.version}, run_id)
+    run = run if start is None else start.pinned(run)
     runs.create(job.lake, run)
     return run
 

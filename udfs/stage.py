@@ -14,6 +14,7 @@ from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.config import Config
 from udfs.lake import Lake, quoted
+from udfs.stored import COLUMNS, FULL, PREFIX
 from udfs.task import ModelSpec, Stage, TaskSpec
 from udfs.work import RunPlan, slots
 
@@ -28,13 +29,14 @@ FROM_SPARK = ("run_id", "stage")
 @dataclass(frozen=True)
 class StageInput:
     """The series of a stage. choices: lists of models; chosen: whether `selection` decides among them (one model a
-    list), and if so for which run."""
+    list), and if so for which run. stored: the run and the version of `parameters` that fits go on from."""
 
     lake: Lake
     config: Config
     version: int
     choices: Choices
     chosen: str | None = None
+    stored: tuple[str, int] | None = None
 
     @property
     def models(self) -> dict[str, ModelSpec]:
@@ -61,7 +63,18 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.related))
             related = [F.col(RELATED_PREFIX + name) for name in self.related]
-        return self._chosen(read, ("start", "target", *related), buckets)
+        rows = self._chosen(read, ("start", "target", *related), buckets)
+        return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
+
+    def _with_stored(self, rows: DataFrame, run_id: str, version: int, buckets: Sequence[int]) -> DataFrame:
+        """With what a run has stored of each series' fit."""
+        from pyspark.sql import functions as F
+
+        key = self.lake.layout.key
+        fits = self.lake.read("parameters", version)
+        fits = fits.where((F.col("run_id") == run_id) & F.col("bucket").isin([int(b) for b in buckets]))
+        beside = [F.col(name).alias(PREFIX + name) for name in COLUMNS]
+        return rows.join(fits.select(*key, *beside), list(key), "left")
 
     def _read(self, where: Column | None, buckets: Sequence[int] | None) -> DataFrame:
         from pyspark.sql import functions as F
@@ -210,4 +223,5 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         bounds=Bounds(**config.bounds.model_dump()),
         related=related,
         paths=tuple(sys.path) if local else (),
+        refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
     )

@@ -91,7 +91,7 @@ class TaskSpec:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Series ready for the models: positions are rows of `source`.
 
     ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals, mase_scale:
@@ -107,10 +107,10 @@ class _Part:
     scale: FloatArray
     refit: ObjectArray | None = None
 
-    def take(self, index: Int64Array) -> _Part:
+    def take(self, index: Int64Array) -> Part:
         if len(index) == len(self.series):
             return self
-        return _Part(
+        return Part(
             source=self.source,
             positions=self.positions[index],
             series=self.series.take(index),
@@ -142,7 +142,7 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
     clock = time.perf_counter()
     for batch in batches:
         for piece in pieces(batch, spec):
-            for part, models in _by_choice(_prepare(piece, spec), spec):
+            for part, models in by_choice(prepare(piece, spec), spec):
                 shared = _shared_columns(part, spec, unit_of)
                 for model in models:
                     for begun in _by_start(part, model, spec):
@@ -170,7 +170,7 @@ def pieces(batch: pa.RecordBatch, spec: TaskSpec) -> Iterator[pa.RecordBatch]:
         begin = end
 
 
-def _prepare(piece: pa.RecordBatch, spec: TaskSpec) -> _Part:
+def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     """Extended, filled and cut into windows."""
     frequency = Frequency.parse(spec.frequency)
     batch = to_series_batch(piece, spec.key, frequency, spec.related)
@@ -194,7 +194,7 @@ def _prepare(piece: pa.RecordBatch, spec: TaskSpec) -> _Part:
         visible = ends
     first = np.broadcast_to(batch.offsets[:-1, None], visible.shape)
     scale = mase_scale(_scored(batch, spec.score_filled), first, first + visible, season)
-    return _Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)
+    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
@@ -204,13 +204,13 @@ def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
     return np.where(batch.filled != 0, np.nan, batch.values)
 
 
-def _by_choice(part: _Part, spec: TaskSpec) -> Iterator[tuple[_Part, tuple[ModelSpec, ...]]]:
+def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:
     choice = part.source.column("choice").to_numpy()
     for value in np.unique(choice):
         yield part.take(np.flatnonzero(choice == value)), spec.choices[int(value)]
 
 
-def _by_start(part: _Part, model: ModelSpec, spec: TaskSpec) -> Iterator[_Part]:
+def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
     """The series that go on from stored numbers, and those that are fitted anew."""
     if spec.refit == stored.FULL or spec.stage != "forecast" or not keeps_numbers(get_model(model.name)):
         yield part
@@ -223,7 +223,7 @@ def _by_start(part: _Part, model: ModelSpec, spec: TaskSpec) -> Iterator[_Part]:
             yield replace(part.take(index), refit=how[index])
 
 
-def _fitted(part: _Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
+def _fitted(part: Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
     options: dict[str, Any] = {"seed": spec.seed, "max_evaluations": spec.max_evaluations}
     if part.refit is None or part.refit[0] != spec.refit:
         return fit(part.series, model.name, part.ends, **options, **model.hyperparameters)
@@ -231,7 +231,7 @@ def _fitted(part: _Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
     return stored.begun(*place, model.name, model.hyperparameters, spec.refit, **options)
 
 
-def _answers(part: _Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[_Part, Forecast, Fitted | None]]:
+def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Part, Forecast, Fitted | None]]:
     """The model's forecasts. A family keeps what concerns one row to that row; should it raise all the same, the
     batch is halved until the series that it cannot bear stands alone and gets the fallback."""
     try:
@@ -257,7 +257,7 @@ def _with_overhead(seconds: FloatArray, elapsed: float) -> FloatArray:
     return np.asarray(seconds + max(elapsed - seconds.sum(), 0.0) / max(len(seconds), 1), dtype=np.float64)
 
 
-def _shared_columns(part: _Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -> Columns:
+def _shared_columns(part: Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -> Columns:
     """What is the same for all models of a part."""
     width = part.cutoffs.shape[1]
     index = pa.array(np.repeat(part.positions, width))
@@ -275,7 +275,7 @@ def _shared_columns(part: _Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) 
 
 
 def _record_batch(
-    part: _Part,
+    part: Part,
     forecast: Forecast,
     numbers: Fitted | None,
     shared: Columns,
@@ -297,7 +297,7 @@ def _record_batch(
     return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
 
 
-def _start_columns(part: _Part, numbers: Fitted, model: ModelSpec) -> Columns:
+def _start_columns(part: Part, numbers: Fitted, model: ModelSpec) -> Columns:
     """What a later run needs to know before it goes on from these numbers, and how this one came to them."""
     rows = len(part.series)
     form = form_digest(model.name, part.series, **model.hyperparameters)

@@ -28,6 +28,8 @@ _SOURCES = {
     "forecast_quantiles": ("forecasts",),
     "backtest": ("results", "runs"),
     "ledger": ("results",),
+    "parameter_values": ("parameters",),
+    "component_values": ("components",),
     "leaderboard": ("metrics",),
 }
 VIEWS = tuple(_SOURCES)
@@ -65,6 +67,8 @@ def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, s
         "forecast_quantiles": lambda: _forecast_quantiles(lake, name, levels, stored),
         "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency)),
         "ledger": lambda: _ledger(lake, name),
+        "parameter_values": lambda: _parameter_values(lake, name),
+        "component_values": lambda: _component_values(lake, name, Frequency.parse(info.frequency)),
         "leaderboard": lambda: _leaderboard(name),
     }
     return {view: makers[view]() for view, sources in _SOURCES.items() if set(sources) <= set(tables)}
@@ -120,7 +124,27 @@ def _ledger(lake: Lake, name: Name) -> str:
             *("n_obs", "n_filled", "n_clipped", "evaluations", "unit"),
         )
     )
-    return f"SELECT {columns} FROM {name('results')}"
+    known = "refit" in lake.read("results").columns  # results of earlier versions say nothing of it
+    refit = "refit" if known else "cast(NULL AS string) AS refit"
+    return f"SELECT {columns}, {refit} FROM {name('results')}"
+
+
+def _parameter_values(lake: Lake, name: Name) -> str:
+    columns = _listed(("run_id", *lake.layout.key, "model"))
+    return (
+        f"SELECT {columns}, pair.names AS name, {finite('pair.parameters')} AS value FROM {name('parameters')} "
+        "LATERAL VIEW explode(arrays_zip(names, parameters)) long AS pair"
+    )
+
+
+def _component_values(lake: Lake, name: Name, frequency: Frequency) -> str:
+    columns = _listed(("run_id", *lake.layout.key, "model", "component"))
+    label = step_label(frequency, "start", "position")
+    return (
+        f"SELECT {columns}, {label} AS timestamp, {label} >= forecast_start AS in_horizon, "
+        f"{finite('component_value')} AS value FROM {name('components')} "
+        "LATERAL VIEW posexplode(values) long AS position, component_value"
+    )
 
 
 def _leaderboard(name: Name) -> str:

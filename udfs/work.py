@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.frequency import Int64Array
+from udfs.stored import FULL, Refit
 from udfs.task import ModelSpec
 
 CELLS = 16_384
@@ -58,7 +59,8 @@ class RunPlan:
 
     frequency: canonical. start, end: ordinals of the first and last period in the lake's `series` (of all of them,
     also where the run is limited to some). pieces: whether some history lies in several rows. n_series: series in the
-    run. model: the one model of its forecast, None where `selection` or the config decides. where, items: its limits.
+    run. model: the one model of its forecast, None where `selection` or the config decides. refit,
+    parameters_from: how its forecast comes to its fits, and the run it starts from. where, items: its limits.
     """
 
     frequency: str
@@ -69,6 +71,8 @@ class RunPlan:
     n_series: int
     mean_length: float
     model: str | None = None
+    refit: Refit = FULL
+    parameters_from: str = ""
     where: str | None = None
     items: tuple[str, ...] | None = None
     stages: Mapping[str, StagePlan] = field(default_factory=dict)

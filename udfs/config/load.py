@@ -62,8 +62,12 @@ def resolved_json(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """A digest of everything that changes a result; where the session runs and what things cost do not."""
-    content = config.model_dump(by_alias=True, mode="json", exclude={"spark", "cost"})
+    """A digest of everything that changes a result; where the session runs and what things cost do not.
+
+    Where fits start from is a matter of one forecast and stands in its plan; components are made from what is there.
+    """
+    apart = {"spark", "cost", "refit", "parameters_from", "components"}
+    content = config.model_dump(by_alias=True, mode="json", exclude=apart)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

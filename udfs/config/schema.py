@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from forecasting.frequency import Frequency
+from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from udfs.config.sources import NAME, Data, Section, defaulted
 
@@ -220,6 +221,14 @@ class Config(Section):
     models: Models
     """Model name -> hyperparameters; `module:function` for one of your own."""
     segments: tuple[Segment, ...] = ()
+    refit: Literal["full", "warm", "never"] = "full"
+    """How `forecast` comes to its fits. full: from nothing. warm: from an earlier run's parameters, which move. never:
+    with an earlier run's parameters, only the states move over the new points."""
+    parameters_from: str | None = None
+    """The run whose parameters `refit` starts from; null: the published one."""
+    components: bool | tuple[str, ...] = False
+    """Whether `forecast` also takes fits and forecasts apart, into the table `components`: of all models, or of those
+    named."""
     backtest: Backtest = Backtest()
     selection: Selection = Selection()
     evaluation: Evaluation = Evaluation()
@@ -333,6 +342,18 @@ def _name_problems(config: Config) -> list[str]:
             f"backtest.offset is {config.backtest.offset} and the horizon {config.horizon}; "
             "the offset must be at least the horizon, so that windows do not overlap"
         )
+    if config.parameters_from is not None and config.refit == "full":
+        problems.append(
+            "parameters_from is given and refit is full, which starts from nothing; set refit: warm or never"
+        )
+    if isinstance(config.components, tuple):
+        named = {*config.models, *(model for segment in config.segments for model in segment.models)}
+        problems += [f"components: {m!r} is no model of this config" for m in config.components if m not in named]
+        problems += [
+            f"components: {m!r} cannot take its forecasts apart; leave it out"
+            for m in config.components
+            if m in named and type(get_model(m)).components is ModelFamily.components
+        ]
     if config.backtest.windows == 0 and (len(config.models) > 1 or any(len(s.models) > 1 for s in config.segments)):
         problems.append("backtest.windows is 0, so no model can be chosen: name one model, or use at least one window")
     return problems
