@@ -290,7 +290,7 @@ def _spread(c: FloatArray, line: FloatArray, alpha: float, h: FloatArray, t: flo
     m00, m01, m02 = 1.0 - alpha + g1 * h[0], g1 * h[1], g1 * h[2]
     m10, m11, m12 = g2 * h[0], 1.0 - g2 + g2 * h[1], g2 * h[2]
     m20, m21, m22 = g3 * h[0], -g3 + g3 * h[1], 1.0 + g3 * h[2]
-    variance = 0.0
+    variance: float = 0.0
     for i in range(3):
         for j in range(3):
             variance += h[i] * h[j] * c[i, j]
@@ -308,7 +308,7 @@ def _spread(c: FloatArray, line: FloatArray, alpha: float, h: FloatArray, t: flo
     for i in range(3):
         for j in range(3):
             c[i, j] += g[i] * g[j]
-    return float(variance)
+    return variance
 
 
 @numba.njit(cache=True)
