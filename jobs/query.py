@@ -9,6 +9,7 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from jobs.context import ConfigSource, open_job
 from jobs.tables import console as default_console
 from jobs.tables import show
 from udfs.errors import InputError
+from udfs.functions import register
 from udfs.views import register_views
 
 if TYPE_CHECKING:
@@ -28,19 +30,24 @@ _LOOKS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")
 """Statements besides queries that only look."""
 
 
+_RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): (.+)$", re.MULTILINE)
+"""The last line of a trace on a worker."""
+
+
 def query(
     config: ConfigSource, sql: str, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()
 ) -> DataFrame:
-    """The answer to a SELECT over the lake: every table by its name and the views forecasts_latest,
-    forecast_quantiles, backtest, ledger and leaderboard.
+    """The answer to a SELECT over the lake: every table by its name, the views of `udfs.views`, and the functions
+    forecast_<family> (see `udfs.functions`; quantiles and seed are the config's where a call gives none).
 
-    These become temporary views of the session, where more SQL can use them afterwards. Raises InputError for SQL
-    that Spark cannot read and for statements that would change something.
+    These become temporary views and functions of the session, where more SQL can use them afterwards. Raises
+    InputError for SQL that Spark cannot read and for statements that would change something.
     """
     from pyspark.errors import PySparkException
 
     job = open_job(config, spark, overrides=overrides)
     names = register_views(job.spark, job.lake)
+    register(job.spark, quantiles=job.config.quantiles, seed=job.config.seed)
     if not names:
         raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
     statement = sql.strip().rstrip(";").strip()
@@ -61,14 +68,22 @@ def _reason(error: Exception) -> str:
 
 
 def render(frame: DataFrame, form: QueryFormat = "table", limit: int = 50, console: Console | None = None) -> None:
-    """Print an answer: a table of at most `limit` rows, or all rows as CSV or as one JSON object a line."""
+    """Print an answer: a table of at most `limit` rows, or all rows as CSV or as one JSON object a line.
+
+    Raises InputError for what a function refuses, such as an option that a model does not know."""
+    from pyspark.errors import PythonException
+
     out = console or default_console()
-    if form == "table":
-        show(frame, out, limit=limit)
-    elif form == "csv":
-        _print_csv(frame, out)
-    else:
-        _print_json(frame, out)
+    try:
+        if form == "table":
+            show(frame, out, limit=limit)
+        elif form == "csv":
+            _print_csv(frame, out)
+        else:
+            _print_json(frame, out)
+    except PythonException as error:
+        raised = _RAISED.findall(str(error))
+        raise InputError(f"the query cannot be answered: {raised[-1] if raised else _reason(error)}") from None
 
 
 def _print_csv(frame: DataFrame, out: Console) -> None:

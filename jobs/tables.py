@@ -60,10 +60,16 @@ def shown(value: Any) -> str:
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {_inside(part)}" for name, part in value.items())
     if isinstance(value, tuple) and hasattr(value, "asDict"):
         return shown(value.asDict())
     if isinstance(value, list | tuple):
-        head = ", ".join(shown(part) for part in value[:_LIST_ITEMS])
+        head = ", ".join(_inside(part) for part in value[:_LIST_ITEMS])
         return f"[{head}{f', … {len(value)} values' if len(value) > _LIST_ITEMS else ''}]"
     return str(value)
+
+
+def _inside(value: Any) -> str:
+    """A value inside another: names and values in brackets, so that one can see where they end."""
+    named = isinstance(value, Mapping) or hasattr(value, "asDict")
+    return f"({shown(value)})" if named else shown(value)

@@ -17,6 +17,7 @@ from series_table import record
 from udfs import runs
 from udfs.config import Config, load_config
 from udfs.derive import derive_backtest, derive_forecasts
+from udfs.derive_parameters import derive_parameters
 from udfs.lake import Lake
 from udfs.work import RunPlan, StagePlan
 
@@ -152,5 +153,7 @@ def derived_lake(spark: SparkSession, tmp_path_factory: Any) -> tuple[Config, La
         config, lake = new_lake(spark, tmp_path_factory.mktemp("derived"))
         derive_backtest(lake, RUN, config)
         derive_forecasts(lake, RUN, config)
+        derive_parameters(lake, RUN)
+        lake.ensure("components")
         _BUILT[spark] = config, lake
     return _BUILT[spark]

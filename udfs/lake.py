@@ -91,6 +91,7 @@ class Lake:
         layout = Layout(
             dimensions=config.dimensions,
             related=tuple(config.data.related_columns),
+            known=tuple(name for name, column in config.data.related_columns.items() if column.known_in_future),
             attributes=config.data.attributes,
             quantiles=config.quantiles,
         )

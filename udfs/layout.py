@@ -43,10 +43,12 @@ def _missing(table: str, name: str) -> Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """What of the schemas depends on the data: forecast dimensions, related series, metadata columns, quantiles."""
+    """What of the tables and views depends on the data: forecast dimensions, related series and those of them that are
+    known in the future, metadata columns, quantiles."""
 
     dimensions: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
+from forecasting.seeds import KEY_SEPARATOR
+from udfs.arrow import RELATED_PREFIX
 from udfs.derive_sums import ALL_WINDOWS, SELECTED
 from udfs.lake import Lake, literal, quoted
 from udfs.schemas import BASELINE, quantile_column, quantile_level
@@ -28,6 +30,7 @@ _SOURCES = {
     "forecast_quantiles": ("forecasts",),
     "backtest": ("results", "runs"),
     "ledger": ("results",),
+    "series_input": ("series",),
     "parameter_values": ("parameters",),
     "component_values": ("components",),
     "leaderboard": ("metrics",),
@@ -67,6 +70,7 @@ def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, s
         "forecast_quantiles": lambda: _forecast_quantiles(lake, name, levels, stored),
         "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency)),
         "ledger": lambda: _ledger(lake, name),
+        "series_input": lambda: _series_input(lake, name, Frequency.parse(info.frequency)),
         "parameter_values": lambda: _parameter_values(lake, name),
         "component_values": lambda: _component_values(lake, name, Frequency.parse(info.frequency)),
         "leaderboard": lambda: _leaderboard(name),
@@ -127,6 +131,37 @@ def _ledger(lake: Lake, name: Name) -> str:
     known = "refit" in lake.read("results").columns  # results of earlier versions say nothing of it
     refit = "refit" if known else "cast(NULL AS string) AS refit"
     return f"SELECT {columns}, {refit} FROM {name('results')}"
+
+
+def _series_input(lake: Lake, name: Name, frequency: Frequency) -> str:
+    """Each series as the struct that `udfs.functions` forecast. Histories that lie in pieces are joined, which costs a
+    shuffle: only where there are any when the view is made."""
+    from pyspark.sql import functions as F
+
+    key, related = lake.layout.key, lake.layout.related
+    columns = ["start", "target", *(f"related.{quoted(r)} AS {quoted(RELATED_PREFIX + r)}" for r in related)]
+    rows = f"SELECT {_listed(key)}, {', '.join(columns)} FROM {name('series')}"
+    if not lake.read("series").where(F.col("segment") > 0).isEmpty():
+        lists = ["target", *(RELATED_PREFIX + r for r in related)]
+        whole = ", ".join(f"flatten(transform(pieces, p -> p.{quoted(c)})) AS {quoted(c)}" for c in lists)
+        rows = (
+            f"SELECT {_listed(key)}, pieces[0].start AS start, {whole} FROM (SELECT {_listed(key)}, "
+            f"array_sort(collect_list(struct(segment, {', '.join(columns)}))) AS pieces FROM {name('series')} "
+            f"GROUP BY {_listed(key)})"
+        )
+    fields = {
+        "target": "target",
+        "start": "start",
+        "frequency": literal(frequency.name),
+        "season": str(frequency.season_length),
+        "key": f"concat_ws(char({ord(KEY_SEPARATOR)}), {_listed(key)})",
+    }
+    if related:
+        pairs = ", ".join(f"{literal(r)}, {quoted(RELATED_PREFIX + r)}" for r in related)
+        known = ", ".join(literal(r) for r in related if r in lake.layout.known)
+        fields |= {"related": f"map({pairs})", "known_in_future": f"cast(array({known}) AS array<string>)"}
+    struct = ", ".join(f"{literal(field)}, {value}" for field, value in fields.items())
+    return f"SELECT {_listed(key)}, named_struct({struct}) AS series FROM ({rows})"
 
 
 def _parameter_values(lake: Lake, name: Name) -> str:
