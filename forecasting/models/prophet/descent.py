@@ -59,6 +59,7 @@ class Work(NamedTuple):
     active: Int64Array
     columns: Int64Array
     bends: FloatArray
+    terms: Int64Array
 
 
 def workspace(n: int, n_columns: int, n_bends: int) -> Work:
@@ -71,6 +72,7 @@ def workspace(n: int, n_columns: int, n_bends: int) -> Work:
         np.zeros((n + 4, width + 1)), *lines, np.zeros(n, dtype=np.int64), *squares,
         np.zeros((n_bends + 1, n_bends + 1)), *vectors,
         np.zeros(n_bends + 1, dtype=np.int64), np.zeros(n_columns + 1, dtype=np.int64), np.zeros(n_bends + 1),
+        np.zeros(width + 1, dtype=np.int64),
     )  # fmt: skip
 
 

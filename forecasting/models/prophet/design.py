@@ -25,7 +25,8 @@ class Columns(NamedTuple):
     n_fourier: how many of them are Fourier columns. component: int64 [C], the component a column belongs to; Fourier
     components come first. precision: float64 [C], 1 / prior scale squared. multiplicative: int64 [C], 1 or 0.
     standardize: int64 [C], 0 no, 1 yes, 2 unless binary. min_span, max_step: float64, microseconds by Fourier
-    component: the history it needs, and what the smallest distance of two observations must lie below.
+    component: the history it needs, and what the smallest distance of two observations must lie below. min_count:
+    float64, observations it needs.
     """
 
     n_fourier: int
@@ -35,6 +36,7 @@ class Columns(NamedTuple):
     standardize: Int64Array
     min_span: FloatArray
     max_step: FloatArray
+    min_count: FloatArray
 
 
 class Grid(NamedTuple):
@@ -67,6 +69,7 @@ class _Season(NamedTuple):
     multiplicative: bool
     min_span: float
     max_step: float
+    min_count: float
 
 
 def design(batch: SeriesBatch, options: ProphetHyperparameters, horizon: int = 0) -> Design:
@@ -104,6 +107,7 @@ def design(batch: SeriesBatch, options: ProphetHyperparameters, horizon: int = 0
             standardize=_integers(standardize),
             min_span=_floats([season.min_span for season in seasons]),
             max_step=_floats([season.max_step for season in seasons]),
+            min_count=_floats([season.min_count for season in seasons]),
         ),
         grid=Grid(
             first=first,
@@ -132,26 +136,30 @@ def _seasons(options: ProphetHyperparameters, frequency: Frequency) -> Iterator[
     for own in options.seasonalities:
         mode = own.mode or options.seasonality_mode
         scale = own.prior_scale or usual
-        yield _Season(own.name, own.period, own.fourier_order, scale, mode == "multiplicative", 0.0, np.inf)
+        yield _Season(own.name, own.period, own.fourier_order, scale, mode == "multiplicative", 0.0, np.inf, 0.0)
+    step = frequency.step_us / DAY_US if frequency.step_us else frequency.months * _MONTH_DAYS
     length = options.season_length
     if length is not None and length > 1 and length not in frequency.season_lengths:
-        step = frequency.step_us / DAY_US if frequency.step_us else frequency.months * _MONTH_DAYS
         order, span = min(10, length // 2), 2.0 * length * step * DAY_US
-        yield _Season(f"season_{length}", length * step, order, usual, multiplicative, span, np.inf)
+        yield _Season(f"season_{length}", length * step, order, usual, multiplicative, span, np.inf, 2.0 * length)
     builtins: tuple[tuple[str, Builtin, int, float, float, float], ...] = (
         ("yearly", options.yearly_seasonality, 10, 365.25, 730.0 * DAY_US, np.inf),
         ("weekly", options.weekly_seasonality, 3, 7.0, 14.0 * DAY_US, WEEK_US),
         ("daily", options.daily_seasonality, 4, 1.0, 2.0 * DAY_US, DAY_US),
     )
     taken = {own.name for own in options.seasonalities}
-    for name, asked, order, period, span, step in builtins:
+    for name, asked, order, period, span, most_step in builtins:
         if asked is False or name in taken:
             continue
         if asked == "auto":
-            yield _Season(name, period, order, usual, multiplicative, span, step)
+            if period < 2.0 * step:
+                continue  # the grid shows nothing of it
+            # Two observations for each wave that the grid can tell apart, or the season would repeat the data.
+            count = 2.0 * min(2.0 * order, period // step)
+            yield _Season(name, period, order, usual, multiplicative, span, most_step, count)
         else:
             given = order if asked is True else int(asked)
-            yield _Season(name, period, given, usual, multiplicative, 0.0, np.inf)
+            yield _Season(name, period, given, usual, multiplicative, 0.0, np.inf, 0.0)
 
 
 def _fourier(labels: Int64Array, seasons: list[_Season]) -> FloatArray:

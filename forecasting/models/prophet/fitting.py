@@ -16,15 +16,18 @@ from forecasting.frequency import Int64Array
 from forecasting.models.prophet.descent import FLAT, LOGISTIC, Settings, Work, descend, evaluate, objective
 from forecasting.models.prophet.design import Columns, Grid
 from forecasting.models.prophet.penalised import gram, minimise, noise
+from forecasting.models.prophet.posterior import openness
 
-K, M, SIGMA, SCALE, FLOOR, START, SPAN, N_BENDS, LOG_POSTERIOR, N_OBS = range(10)
-N_PARAMETERS = 10
+K, M, SIGMA, SCALE, FLOOR, START, SPAN, N_BENDS, LOG_POSTERIOR, N_OBS, LEVEL_VARIANCE = range(11)
+N_PARAMETERS = 13  # the covariance of level and slope and the slope's variance follow
 NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, LIMIT, INTERPOLATED, BAD_CAP = 1, 2, 4, 8, 16, 32
 
 PRIOR_K = PRIOR_M = 1.0 / 25.0  # k and m have normal priors of deviation 5
 LEAST_SIGMA = 1e-5
 """The smallest noise, relative to the deviation of the scaled data: the posterior of data that can be interpolated
 grows without end as sigma falls to 0."""
+LEAST_SIGMA_OF_FEW = 0.25
+"""The same where it is interpolated because there are not twice as many observations as smooth terms."""
 
 
 @numba.njit(cache=True)
@@ -64,7 +67,7 @@ def _choose_columns(columns: Columns, grid: Grid, shift: int, n: int, w: Work, m
     for c in range(len(columns.component)):
         if c < columns.n_fourier:
             b = columns.component[c]
-            keep = span >= columns.min_span[b] and closest < columns.max_step[b]
+            keep = span >= columns.min_span[b] and closest < columns.max_step[b] and n >= columns.min_count[b]
         else:
             k = c - columns.n_fourier
             keep = _own_moments(grid.own, shift, w.at, n, k, columns.standardize[c], moments)
@@ -159,34 +162,64 @@ def fit_rows(
         sigma = math.sqrt(variance)
         if start_sigma[r] > 0.0:
             sigma = max(min(sigma, start_sigma[r]), least)
-        if nonlinear:
-            sigma, value, spent = descend(
-                n, p, width, base, n_bends, level, sigma, least, columns, settings, x, w
-            )  # fmt: skip
-        else:
-            for i in range(n):
-                for j in range(n_bends):
-                    x[i, p + j] = max(w.t[i] - w.bends[j], 0.0)
-                x[i, width] = w.y[i]
-            gram(x, n, width + 1, w.g)
-            for i in range(width):
-                w.theta[i] = 0.0
-            sigma, spent = minimise(
-                w.g, n, p, width, w.precision, w.centre, settings.tau, sigma, least, settings.max_evaluations,
-                w.theta, w.m, w.sign, w.active, w.factor, w.step,
-            )  # fmt: skip
-            squares = evaluate(w.theta, n, p, base, n_bends, settings.growth, level, columns.multiplicative, x, w)
-            sigma = noise(squares, n, least)
-            value = objective(w.theta, sigma, squares, n, p, width, settings.tau, w.precision, w.centre)
+        sigma, value, spent = _estimate(
+            n, p, width, base, n_bends, level, sigma, least, nonlinear, columns, settings, x, w
+        )  # fmt: skip
+        if sigma <= least * (1.0 + 1e-6):
+            flags[r] |= INTERPOLATED
+            if n <= 2 * p:
+                least = LEAST_SIGMA_OF_FEW * math.sqrt(variance)
+                sigma, value, again = _estimate(
+                    n, p, width, base, n_bends, level, math.sqrt(variance), least, nonlinear, columns, settings, x, w
+                )  # fmt: skip
+                spent += again
         evaluations[r] = spent
         if spent >= settings.max_evaluations:
             flags[r] |= LIMIT
-        if sigma <= least * (1.0 + 1e-6):
-            flags[r] |= INTERPOLATED
+        parameters[r, LEVEL_VARIANCE : LEVEL_VARIANCE + 3] = 0.0
+        if n > 2 * p or flags[r] & INTERPOLATED == 0:
+            openness(
+                n,
+                p,
+                width,
+                base,
+                settings.growth,
+                sigma,
+                w.terms,
+                w,
+                parameters[r, LEVEL_VARIANCE : LEVEL_VARIANCE + 3],
+            )
         _keep(
             p, base, n_bends, level, sigma, value, n_columns, n_bends_most, moments, w,
             parameters[r], states[r],
         )  # fmt: skip
+
+
+@numba.njit(cache=True)
+def _estimate(
+    n: int, p: int, width: int, base: int, n_bends: int, level: float, sigma: float, least: float, nonlinear: bool,
+    columns: Columns, settings: Settings, x: FloatArray, w: Work,
+) -> tuple[float, float, int]:  # fmt: skip
+    """sigma, minus the log posterior and the rounds spent; the coefficients in w.theta, the fit in w.fit."""
+    if nonlinear:
+        sigma, value, spent = descend(n, p, width, base, n_bends, level, sigma, least, columns, settings, x, w)
+        evaluate(w.theta, n, p, base, n_bends, settings.growth, level, columns.multiplicative, x, w)
+        return sigma, value, spent
+    for i in range(n):
+        for j in range(n_bends):
+            x[i, p + j] = max(w.t[i] - w.bends[j], 0.0)
+        x[i, width] = w.y[i]
+    gram(x, n, width + 1, w.g)
+    for i in range(width):
+        w.theta[i] = 0.0
+    sigma, spent = minimise(
+        w.g, n, p, width, w.precision, w.centre, settings.tau, sigma, least, settings.max_evaluations,
+        w.theta, w.m, w.sign, w.active, w.factor, w.step,
+    )  # fmt: skip
+    squares = evaluate(w.theta, n, p, base, n_bends, settings.growth, level, columns.multiplicative, x, w)
+    sigma = noise(squares, n, least)
+    value = objective(w.theta, sigma, squares, n, p, width, settings.tau, w.precision, w.centre)
+    return sigma, value, spent
 
 
 @numba.njit(cache=True)

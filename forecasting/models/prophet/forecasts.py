@@ -14,7 +14,7 @@ from forecasting.models.prophet.uncertainty import MOST_NODES, characteristic, e
 from forecasting.seeds import UInt64Array
 
 _K, _M, _SIGMA, _SCALE, _FLOOR = f.K, f.M, f.SIGMA, f.SCALE, f.FLOOR
-_START, _SPAN, _BENDS, _POSTERIOR = f.START, f.SPAN, f.N_BENDS, f.LOG_POSTERIOR
+_START, _SPAN, _BENDS, _POSTERIOR, _LEVEL = f.START, f.SPAN, f.N_BENDS, f.LOG_POSTERIOR, f.LEVEL_VARIANCE
 
 
 @numba.njit(cache=True)
@@ -67,6 +67,7 @@ def forecast_rows(
     seeds: UInt64Array,
     levels: FloatArray,
     normal: FloatArray,
+    open_ended: bool,
     simulated: bool,
     n_paths: int,
     mean: FloatArray,
@@ -75,7 +76,7 @@ def forecast_rows(
     """mean [R, H] and table [R, H, Q] for the places first .. first + H of the grid; shift: as in `fit_rows`.
 
     states: [R, width]. last: microseconds of the last period that a row has, from where on its trend may bend.
-    normal: standard normal quantiles of the levels."""
+    normal: standard normal quantiles of the levels. open_ended: whether coefficients are uncertain."""
     n, horizon = mean.shape
     z, ahead, cap = np.zeros(horizon), np.zeros(horizon), np.ones(horizon)
     times, plus, floors = np.zeros(horizon), np.zeros(horizon), np.zeros(horizon)
@@ -93,6 +94,8 @@ def forecast_rows(
         for j in range(count):
             scale += abs(states[r, most + j]) / count
         end = max((last[r] - p[_START]) / p[_SPAN], 1.0)
+        sigma = p[_SIGMA]
+        of_level, both, of_slope = (p[_LEVEL], p[_LEVEL + 1], p[_LEVEL + 2]) if open_ended else (0.0, 0.0, 0.0)
         for h in range(horizon):
             at = first[r] + h
             t = (grid.labels[at] - p[_START]) / p[_SPAN]
@@ -109,7 +112,22 @@ def forecast_rows(
             mean[r, h] = (trend * times[h] + plus[h]) * p[_SCALE] + floors[h]
         if simulated:
             simulate(
-                seeds[r], float(count), scale, growth == LOGISTIC, z, ahead, cap, times, plus, p[_SIGMA], state, paths
+                seeds[r],
+                float(count),
+                scale,
+                growth == LOGISTIC,
+                z,
+                ahead,
+                cap,
+                times,
+                plus,
+                sigma,
+                of_level,
+                both,
+                of_slope,
+                end - 1.0,
+                state,
+                paths,
             )
             for h in range(horizon):
                 ordered = np.sort(paths[:, h])
@@ -118,16 +136,17 @@ def forecast_rows(
             continue
         for h in range(horizon):
             reach = scale * abs(times[h])
-            bends = reach * ahead[h] * np.sqrt(2.0 * count * ahead[h] / 3.0) > 1e-4 * p[_SIGMA]
+            since = ahead[h] + end - 1.0
+            fitted = times[h] ** 2 * (of_level + since * (2.0 * both + since * of_slope))
+            spread = np.sqrt(sigma**2 + fitted)
+            bends = reach * ahead[h] * np.sqrt(2.0 * count * ahead[h] / 3.0) > 1e-4 * spread
             nodes, du = 0, 0.0
             if bends:
-                nodes, du = characteristic(float(count), reach, ahead[h], p[_SIGMA], phi)
+                nodes, du = characteristic(float(count), reach, ahead[h], spread, phi)
             for q in range(len(levels)):
-                off = normal[q] * p[_SIGMA]
+                off = normal[q] * spread
                 if bends:
-                    off = spread_quantile(
-                        levels[q], normal[q], float(count), reach, ahead[h], p[_SIGMA], nodes, du, phi
-                    )
+                    off = spread_quantile(levels[q], normal[q], float(count), reach, ahead[h], spread, nodes, du, phi)
                 table[r, h, q] = mean[r, h] + off * p[_SCALE]
 
 

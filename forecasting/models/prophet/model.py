@@ -30,7 +30,8 @@ class Prophet(Model):
 
     parameters: growth rate k, offset m and noise sigma of the scaled model; scale and floor of the target (floor NaN
     where it varies by period); start and span of the history in microseconds; changepoints in use; log posterior
-    (up to a constant, NaN for a constant series); observations.
+    (up to a constant, NaN for a constant series); observations; the covariance of level and slope
+    at the end of the history (of the logistic's argument for logistic growth).
     states: with S places for changepoints, C feature columns (seasons, then related series, then holidays), of which
     C' are not seasons: changepoints in scaled time [S], changes of slope [S], coefficients [C], then mean and
     deviation of each of the C' [2 C'].
@@ -51,6 +52,9 @@ class Prophet(Model):
         "n_changepoints",
         "log_posterior",
         "n_obs",
+        "level_variance",
+        "level_slope_covariance",
+        "slope_variance",
     )
 
     def fit(self, rows: Rows, hyperparameters: ProphetHyperparameters) -> Fitted:
@@ -82,6 +86,7 @@ class Prophet(Model):
             rows.seeds,
             levels,
             ndtri(levels),
+            options.parameter_uncertainty,
             options.growth == "logistic" or options.interval == "simulated",
             options.uncertainty_samples,
             mean,

@@ -92,6 +92,9 @@ class ProphetHyperparameters(RegressionHyperparameters):
     interval: Literal["exact", "simulated"] = "exact"
     """exact: quantiles of the predictive law by inverting its characteristic function (linear and flat growth).
     simulated: by drawing future changepoints and noise; logistic growth always is."""
+    parameter_uncertainty: bool = True
+    """Whether quantiles carry how unsure level and slope are at the end of the history; false gives Prophet's law,
+    which takes the fit for the truth."""
     uncertainty_samples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Simulated paths of a series."""
 

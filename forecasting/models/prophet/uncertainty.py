@@ -110,15 +110,24 @@ def simulate(
     times: FloatArray,
     plus: FloatArray,
     sigma: float,
+    of_level: float,
+    both: float,
+    of_slope: float,
+    since: float,
     state: UInt64Array,
     paths: FloatArray,
 ) -> None:
     """Paths [n, H] of trend * times + plus + noise.
 
     z: [H], the linear trend (or the logistic's argument, where `growing`). ahead: [H], scaled time after the history.
+    of_level, both, of_slope: covariance of level and slope at the end of the fit, `since` before the history's end.
     Each path has a stream of its own, so that a longer horizon begins with the shorter one."""
     for i in range(len(paths)):
         state[0] = seed + np.uint64(i + 1) * _STREAM
+        root = math.sqrt(of_level)
+        shift = root * next_normal(state)
+        tilt = both / root * (shift / root) if root > 0.0 else 0.0
+        tilt += math.sqrt(max(of_slope - (both / root) ** 2 if root > 0.0 else of_slope, 0.0)) * next_normal(state)
         following = -math.log(next_uniform(state)) / rate if rate > 0.0 else np.inf
         bend, offset = 0.0, 0.0  # what the new bends add: bend * ahead + offset
         for h in range(len(z)):
@@ -129,7 +138,7 @@ def simulate(
                 bend += size
                 offset -= size * following
                 following -= math.log(next_uniform(state)) / rate
-            trend = z[h] + bend * max(ahead[h], 0.0) + offset
+            trend = z[h] + bend * max(ahead[h], 0.0) + offset + shift + tilt * (ahead[h] + since)
             if growing:
                 trend = cap[h] * logistic(trend)
             paths[i, h] = trend * times[h] + plus[h] + sigma * next_normal(state)
