@@ -35,6 +35,10 @@ Items = Annotated[
 ]
 
 
+Refit = Annotated[
+    str | None,
+    typer.Option("--refit", help="full, warm or never: whether fits start from an earlier run's parameters."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Time a sample; print core-hours and cost; write nothing.")]
 
 
@@ -69,18 +73,20 @@ def run(
     run_id: RunId = None,
     resume: Resume = False,
     dry_run: DryRun = False,
+    refit: Refit = None,
 ) -> None:
     """The whole pipeline: ingest, backtest, select, forecast, publish."""
+    changes = _with_refit(overrides, refit)
 
     def action() -> None:
         if dry_run:
             from jobs import estimate
 
-            estimate.render(estimate.estimate(config, overrides=overrides or (), where=where, only=item))
+            estimate.render(estimate.estimate(config, overrides=changes, where=where, only=item))
             return
         import jobs.run as verb
 
-        report = verb.run(config, overrides=overrides or (), where=where, only=item, run_id=run_id, resume=resume)
+        report = verb.run(config, overrides=changes, where=where, only=item, run_id=run_id, resume=resume)
         verb.render(report)
         if report.threshold is not None:
             raise report.threshold
@@ -149,6 +155,7 @@ def forecast(
     model: Annotated[
         str | None, typer.Option("--model", help="One model for all series, instead of the choice.")
     ] = None,
+    refit: Refit = None,
 ) -> None:
     """Forecast every series by its chosen model and publish the run."""
 
@@ -160,10 +167,13 @@ def forecast(
         out = console()
         with progress("forecast", out) as update:
             done = verb.forecast(
-                config, overrides=overrides or (), where=where, items=item, run_id=run_id, model=model,
+                config, overrides=_with_refit(overrides, refit), where=where, items=item, run_id=run_id, model=model,
                 on_progress=update,
             )  # fmt: skip
         out.print(f"Forecasts of run {done.run_id} are published", highlight=False)
+        for how, series in sorted(done.counts.items()):
+            if how.startswith("refit_"):
+                out.print(f"{how.removeprefix('refit_').replace('_', ' ')}: {series} series", highlight=False)
 
     guarded(action)
 
@@ -262,6 +272,9 @@ def register(
     overrides: Overrides = None,
     catalog: Annotated[str | None, typer.Option("--catalog", help="By default the session's own.")] = None,
     schema: Annotated[str | None, typer.Option("--schema", help="By default the dataset group's name.")] = None,
+    wheel: Annotated[
+        str | None, typer.Option("--wheel", help="Almanac's wheel in a volume, for functions in Unity Catalog.")
+    ] = None,
     execute: Annotated[bool, typer.Option("--run", help="Run the SQL instead of printing it.")] = False,
 ) -> None:
     """The SQL that makes tables, views and functions known to a catalog."""
@@ -269,10 +282,15 @@ def register(
     def action() -> None:
         import jobs.register as verb
 
-        made = verb.register(config, overrides=overrides or (), catalog=catalog, schema=schema, run=execute)
+        place: dict[str, Any] = {"catalog": catalog, "schema": schema, "wheel": wheel}
+        made = verb.register(config, overrides=overrides or (), run=execute, **place)
         verb.render(made)
 
     guarded(action)
+
+
+def _with_refit(overrides: list[str] | None, refit: str | None) -> list[str]:
+    return [*(overrides or ()), *(() if refit is None else (f"refit={refit}",))]
 
 
 def main(verb: str | None = None) -> None:

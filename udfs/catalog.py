@@ -6,7 +6,12 @@ refer to tables by their full names, so that they mean the same in every session
 
 from __future__ import annotations
 
+import json
+
+from forecasting.models.registry import model_names
+from udfs.config import Config
 from udfs.errors import InputError
+from udfs.functions import RETURNS, function_name
 from udfs.lake import Lake, literal, quoted
 from udfs.views import existing_tables, view_queries
 
@@ -48,6 +53,31 @@ def functions(lake: Lake, catalog: str | None = None, schema: str | None = None)
         f"CREATE OR REPLACE FUNCTION {quoted(*place, name)}({parameters}) RETURNS {kind} COMMENT {literal(comment)} "
         f"RETURN {body}"
         for name, (parameters, kind, body, comment) in FUNCTIONS.items()
+    ]
+
+
+def forecast_functions(
+    lake: Lake, config: Config, wheel: str, catalog: str | None = None, schema: str | None = None
+) -> list[str]:
+    """The statements for Unity Catalog on Databricks that keep `forecast_<family>` there, as batch Python functions
+    (Databricks Runtime 16.3 and later). wheel: the path of almanac's wheel in a volume, which the functions load.
+
+    No other catalog keeps Python functions: elsewhere `udfs.register(spark)` makes them known to a session. A function
+    of Unity Catalog takes a fixed number of arguments, so `options` is always given there, as JSON or NULL.
+    """
+    info = lake.info()
+    place = _place(lake, catalog, schema or (info.dataset_group if info else None))
+    known = "related: MAP<STRING, ARRAY<DOUBLE>>, known_in_future: ARRAY<STRING>"
+    fields = "target: ARRAY<DOUBLE>, start: TIMESTAMP_NTZ, frequency: STRING, season: INT, key: STRING"
+    struct = f"STRUCT<{fields}, {known}>" if lake.layout.related else f"STRUCT<{fields}>"
+    environment = f"ENVIRONMENT (dependencies = {literal(json.dumps([wheel]))}, environment_version = 'None')"
+    levels = tuple(config.quantiles)
+    return [
+        f"CREATE OR REPLACE FUNCTION {quoted(*place, function_name(model))}(series {struct}, horizon INT, "
+        f"options STRING) RETURNS {RETURNS} LANGUAGE PYTHON PARAMETER STYLE PANDAS HANDLER 'answer' "
+        f"{environment} AS $$\nfrom udfs.functions import batches_of\n\n"
+        f"def answer(batches):\n    yield from batches_of({model!r}, {levels!r}, {config.seed}, batches)\n$$"
+        for model in model_names()
     ]
 
 

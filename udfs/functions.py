@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,14 @@ def family_function(model: str, quantiles: Sequence[float], seed: int) -> Callab
         return answers([model] * len(series), series, horizon, options, levels, seed)
 
     return _hinted(function)
+
+
+def batches_of(
+    model: str, quantiles: Sequence[float], seed: int, batches: Iterable[tuple[pd.DataFrame, pd.Series, pd.Series]]
+) -> Iterator[pd.Series]:
+    """The same over batches of (series, horizon, options), as Unity Catalog hands them on."""
+    for series, horizon, options in batches:
+        yield answers([model] * len(series), series, horizon, [options], quantiles, seed)
 
 
 def any_model_function(quantiles: Sequence[float], seed: int) -> Callable[..., pd.Series]:

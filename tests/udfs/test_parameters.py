@@ -16,6 +16,7 @@ from jobs.forecast import forecast
 from udfs import runs
 from udfs.config import load_config
 from udfs.config.load import ConfigError, config_hash
+from udfs.derive_parameters import find_start
 from udfs.errors import InputError
 from udfs.lake import Lake
 from udfs.views import register_views
@@ -80,27 +81,29 @@ def test_a_second_run_goes_on_from_the_first(spark: SparkSession, make_config: C
     assert never.counts["refit_never"] == N
     assert never.counts["refit_full_no_stored_parameters"] == 1
     check(lake, never.run_id, batch, chosen, {m: f.update(batch) for m, f in before.items()}, "never")
-    version = lake.version("results")
-    again = forecast(config, spark, overrides=["refit=never"])  # nothing new: nothing to do
-    assert (again.run_id, lake.version("results")) == (never.run_id, version)
 
-    # From the named run, not from the newer published one; cut off after the plan, it goes on from what it was
+    # From the named run, not from the newer published one; cut off before any work, it goes on from what it was
     # pinned to although `parameters` has changed since.
-    lake.replace("results", lake.read("results").where("run_id = 'none'"), {"run_id": "first"})
+    with pytest.raises(InterruptedError):
+        forecast(config, spark, overrides=["refit=warm", "parameters_from=first"], on_progress=cut_off)
+    nothing = lake.read("parameters").where("run_id = 'none'")
+    lake.replace("parameters", nothing, {"run_id": ["first", never.run_id]})
     warm = forecast(config, spark, overrides=["refit=warm", "parameters_from=first"])
+    assert len(runs.newest(lake)) == 3
     check(lake, warm.run_id, batch, chosen, {m: f.refit(batch) for m, f in before.items()}, "warm")
-    cut = runs.replaced(lake, warm, state=runs.RUNNING)
-    lake.replace("results", lake.read("results").where("run_id = 'none'"), {"run_id": cut.run_id})
-    lake.replace("parameters", lake.read("parameters").where("run_id = 'none'"), {"run_id": "first"})
-    resumed = forecast(config, spark, run_id=cut.run_id, overrides=["refit=warm", "parameters_from=first"])
-    assert resumed.run_id == cut.run_id
-    check(lake, resumed.run_id, batch, chosen, {m: f.refit(batch) for m, f in before.items()}, "warm")
+    assert warm.config_hash == config_hash(config)
 
     # Rows of `parameters` that were deleted are made again from `results`.
-    lake.replace("parameters", lake.read("parameters").where("run_id = 'none'"), {"run_id": never.run_id})
-    third = forecast(config, spark, overrides=["refit=warm", f"parameters_from={never.run_id}"])
-    assert third.counts["refit_warm"] == N + 1
-    assert config_hash(config) == third.config_hash
+    lake.replace("parameters", nothing, {"run_id": warm.run_id})
+    start = find_start(lake, load_config(config, ["refit=never"]))
+    assert (start.run_id, start.version) == (warm.run_id, lake.version("parameters"))
+    assert lake.read("parameters").where(f"run_id = '{warm.run_id}'").count() == N + 1
+
+
+def cut_off(done: int, total: int) -> None:
+    """Ends a run before its first series is done."""
+    del done, total
+    raise InterruptedError
 
 
 def check(
