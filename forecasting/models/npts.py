@@ -5,23 +5,38 @@ more), climatological and seasonal climatological (uniform). Source: Amazon Fore
 Time Series (NPTS) Algorithm"; Alexandrov et al. (2020), "GluonTS: Probabilistic and Neural Time Series Modeling in
 Python", JMLR 21(116), and its NPTSPredictor, whose samples are replaced by the exact law they are drawn from.
 
+Two options go beyond the service's: the season can be left to the data, and related series can say which observations
+were made under circumstances like those to come.
+
 A forecast never leaves the range of the observations it copies. Nothing is estimated: a fit only looks at what there
 is, and `predict` reads the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from forecasting.batch import read_only
+from forecasting.batch import FloatArray, read_only
+from forecasting.covariates import regressors
 from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
-from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
+from forecasting.models.contract import (
+    Blank,
+    Fitted,
+    Hyperparameters,
+    Model,
+    RawForecast,
+    RegressionHyperparameters,
+    Rows,
+    Status,
+)
 from forecasting.models.npts_kernels import forecast_by_phase, forecast_scaled, observed
+from forecasting.models.npts_related import forecast_related
+from forecasting.models.npts_season import has_season
 from forecasting.models.seasons import Phases, calendar, counted, no_season
 
 NO_OBSERVATIONS_IN_CONTEXT = "no_observations_in_context"
@@ -42,14 +57,29 @@ class NptsHyperparameters(Hyperparameters):
     exp_kernel_weights: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Rate of the exponential kernel: bigger forgets faster. None is 0.01 a step (half as likely 69 steps back), or
     1.0 with `distance` gluonts."""
-    use_seasonal_model: bool = True
-    """Copy from the same phase of the season only."""
+    use_seasonal_model: bool | Literal["auto"] = "auto"
+    """Copy from the same phase of the season only. auto: where, leaving one observation out at a time, its phase
+    foretells it better than the whole history does. The service's default is True."""
     use_default_time_features: bool = True
     """Season by the calendar feature of the service: minute of hour, hour of day, day of week, day of month for
     weeks, month of year. False, or a `season_length`: season by counting, the ordinal modulo the season length."""
     distance: Literal["steps", "gluonts"] = "steps"
     """Unit of distance. steps: periods, and other phases are never copied. gluonts: as GluonTS' NPTSPredictor, where
     history and horizon together have length 1 and the season's feature, from -0.5 to 0.5, counts 1,000 times."""
+    feature_weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    """Related series -> weight of its distance: an observation counts exp(-weight) times as much for each standard
+    deviation by which the related series then was different from what it will be. None by default, as in the service.
+    Good weights lie between 0.3 and 3."""
+    lags: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Related series of `feature_weights` -> periods by which it is lagged, at least the horizon: how one that is not
+    known in the future can be used."""
+
+    @model_validator(mode="after")
+    def _lags_of_features(self) -> NptsHyperparameters:
+        idle = sorted(set(self.lags) - set(self.feature_weights))
+        if idle:
+            raise ValueError(f"lags are given for {idle}, which have no feature_weights; give them a weight too")
+        return self
 
 
 class Npts(Model):
@@ -59,25 +89,19 @@ class Npts(Model):
     cost = 0.05
     Hyperparameters = NptsHyperparameters
     needs_history = True
+    uses_related = True
 
     def fit(self, rows: Rows, hyperparameters: NptsHyperparameters) -> Fitted:
         phases = _phases(rows, hyperparameters, 0)
         context = _context(hyperparameters)
-        counts, distinct = observed(
-            rows.batch.values,
-            rows.begin,
-            rows.end,
-            read_only(rows.first_step),
-            context,
-            phases.table,
-            phases.origin,
-            phases.count,
-        )
+        counts, distinct = observed(*_where(rows, hyperparameters), phases.table, phases.origin, phases.count)
         blank = Blank.of(len(rows))
         short = distinct < phases.count
         blank.reason[short] = SHORT_SEASON
-        blank.status[short] = Status.FALLBACK
+        if hyperparameters.use_seasonal_model is True:
+            blank.status[short] = Status.FALLBACK
         blank.reason[counts == 1] = ONE_OBSERVATION
+        blank.status[(counts == 1) & short] = Status.FALLBACK
         blank.reason[counts == 0] = NO_OBSERVATIONS
         blank.reason[(counts == 0) & (rows.end - rows.begin > context)] = NO_OBSERVATIONS_IN_CONTEXT
         blank.status[counts == 0] = Status.FAILED
@@ -92,19 +116,59 @@ class Npts(Model):
         rows, options = fitted.rows, fitted.hyperparameters
         assert isinstance(options, NptsHyperparameters)
         phases = _phases(rows, options, horizon)
-        mean = np.empty((len(rows), horizon))
-        table = np.empty((len(rows), horizon, len(quantiles)))
         levels = read_only(np.asarray(quantiles, dtype=np.float64))
-        where = (rows.batch.values, rows.begin, rows.end, read_only(rows.first_step), _context(options))
-        uniform = options.kernel_type == "uniform"
-        if options.distance == "steps":
-            alpha = 0.0 if uniform else float(options.exp_kernel_weights or STEPS_WEIGHT)
-            forecast_by_phase(*where, alpha, phases.table, phases.origin, phases.count, levels, mean, table)
-        else:
-            alpha = float(options.exp_kernel_weights or GLUONTS_WEIGHT)
-            feature = read_only(GLUONTS_FEATURE_SCALE * phases.feature)
-            forecast_scaled(*where, alpha, uniform, phases.table, phases.origin, feature, levels, mean, table)
+        if options.use_seasonal_model != "auto":
+            return _forecast(rows, options, phases, horizon, levels)
+        seasonal = np.zeros(len(rows), dtype=np.int64)
+        has_season(*_where(rows, options), phases.table, phases.origin, phases.count, seasonal)
+        mean, table = np.empty((len(rows), horizon)), np.empty((len(rows), horizon, len(levels)))
+        for kind, of_kind in ((1, phases), (0, no_season())):
+            chosen = np.flatnonzero(seasonal == kind)
+            if len(chosen):
+                made = _forecast(_part(rows, chosen), options, of_kind, horizon, levels)
+                mean[chosen], table[chosen] = made.mean, made.quantiles
         return RawForecast(mean=mean, quantiles=table)
+
+    def problems(self, hyperparameters: Any, related: Mapping[str, bool], horizon: int) -> list[str]:
+        return super().problems(_features(hyperparameters), related, horizon)
+
+
+def _where(rows: Rows, options: NptsHyperparameters) -> tuple[Any, ...]:
+    return rows.batch.values, rows.begin, rows.end, read_only(rows.first_step), _context(options)
+
+
+def _part(rows: Rows, chosen: np.ndarray) -> Rows:
+    return replace(
+        rows, series=rows.series[chosen], begin=rows.begin[chosen], end=rows.end[chosen], seeds=rows.seeds[chosen]
+    )
+
+
+def _features(options: NptsHyperparameters) -> RegressionHyperparameters:
+    return RegressionHyperparameters(regressors=tuple(options.feature_weights), lags=options.lags, use_holidays=False)
+
+
+def _forecast(
+    rows: Rows, options: NptsHyperparameters, phases: Phases, horizon: int, levels: FloatArray
+) -> RawForecast:
+    mean, table = np.empty((len(rows), horizon)), np.empty((len(rows), horizon, len(levels)))
+    where, uniform = _where(rows, options), options.kernel_type == "uniform"
+    steps = options.distance == "steps"
+    alpha = float(options.exp_kernel_weights or (STEPS_WEIGHT if steps else GLUONTS_WEIGHT))
+    season = phases.table, phases.origin
+    if options.feature_weights:
+        design = regressors(rows.batch, _features(options), horizon)
+        weights = np.array([options.feature_weights[name] for name in design.names])
+        begin = design.offsets[rows.series] + rows.begin - rows.batch.offsets[rows.series]
+        scaled = not steps and not uniform
+        feature = GLUONTS_FEATURE_SCALE * alpha * phases.feature
+        inputs = design.values, read_only(begin), read_only(weights), levels, mean, table
+        forecast_related(*where, 0.0 if uniform else alpha, scaled, *season, read_only(feature), *inputs)
+    elif steps:
+        forecast_by_phase(*where, 0.0 if uniform else alpha, *season, phases.count, levels, mean, table)
+    else:
+        feature = GLUONTS_FEATURE_SCALE * phases.feature
+        forecast_scaled(*where, alpha, uniform, *season, read_only(feature), levels, mean, table)
+    return RawForecast(mean=mean, quantiles=table)
 
 
 def _context(options: NptsHyperparameters) -> int:
@@ -114,7 +178,7 @@ def _context(options: NptsHyperparameters) -> int:
 
 
 def _phases(rows: Rows, options: NptsHyperparameters, horizon: int) -> Phases:
-    if not options.use_seasonal_model:
+    if options.use_seasonal_model is False:
         return no_season()
     if options.season_length is not None or not options.use_default_time_features:
         return counted(rows.season_length)

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from forecasting import SeriesBatch, Status, fit, forecast
+import forecasting
+from forecasting import FittedBatch, Forecast, SeriesBatch, Status
 from forecasting.frequency import Frequency
 from forecasting.models.npts import NO_OBSERVATIONS_IN_CONTEXT
 from forecasting.models.npts_kernels import forecast_by_phase, forecast_scaled, observed
@@ -29,6 +30,17 @@ PERIODS = {"MS": "M", "D": "D", "h": "h", "W-THU": "W-THU", "15min": "15min", "Q
 LEVELS = (0.03, 0.1, 0.25, 0.5, 0.77, 0.9, 0.99)
 VARIANTS = [(kernel, seasonal) for kernel in ("exponential", "uniform") for seasonal in (True, False)]
 NAN = math.nan
+
+
+def fit(batch: SeriesBatch, model: str, *arguments: Any, **options: Any) -> FittedBatch:
+    """With the service's default, a season always."""
+    return forecasting.fit(batch, model, *arguments, **{"use_seasonal_model": True, **options})
+
+
+def forecast(
+    batch: SeriesBatch, model: str, horizon: int, levels: Any = (0.1, 0.5, 0.9), fallback: bool = True, **options: Any
+) -> Forecast:
+    return fit(batch, model, **options).predict(horizon, levels, fallback=fallback)
 
 
 def law_of(n: int, missing: Sequence[int], freq: str, horizon: int, **options: Any) -> np.ndarray:
