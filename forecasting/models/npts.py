@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from forecasting.batch import FloatArray, read_only
 from forecasting.covariates import regressors
+from forecasting.frequency import Int64Array
 from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
 from forecasting.models.contract import (
     Blank,
@@ -133,7 +134,7 @@ class Npts(Model):
         return super().problems(_features(hyperparameters), related, horizon)
 
 
-def _where(rows: Rows, options: NptsHyperparameters) -> tuple[Any, ...]:
+def _where(rows: Rows, options: NptsHyperparameters) -> tuple[FloatArray, Int64Array, Int64Array, Int64Array, int]:
     return rows.batch.values, rows.begin, rows.end, read_only(rows.first_step), _context(options)
 
 
@@ -161,8 +162,8 @@ def _forecast(
         begin = design.offsets[rows.series] + rows.begin - rows.batch.offsets[rows.series]
         scaled = not steps and not uniform
         feature = GLUONTS_FEATURE_SCALE * alpha * phases.feature
-        inputs = design.values, read_only(begin), read_only(weights), levels, mean, table
-        forecast_related(*where, 0.0 if uniform else alpha, scaled, *season, read_only(feature), *inputs)
+        law = 0.0 if uniform else alpha, scaled, *season, read_only(feature)
+        forecast_related(*where, *law, design.values, read_only(begin), read_only(weights), levels, mean, table)
     elif steps:
         forecast_by_phase(*where, 0.0 if uniform else alpha, *season, phases.count, levels, mean, table)
     else:

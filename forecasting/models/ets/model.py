@@ -104,8 +104,8 @@ class Ets(Model):
         estimate (too short, constant, without observations) is fitted anew."""
         options = fitted.hyperparameters
         assert isinstance(options, EtsHyperparameters)
-        earlier = fitted.parameters, fitted.states, fitted.state_offsets
-        return _fit(rows, options, *(np.array(part) for part in earlier))
+        # Copies, so that arrays read back from a table have the one type that the kernel is compiled for.
+        return _fit(rows, options, fitted.parameters.copy(), fitted.states.copy(), fitted.state_offsets.copy())
 
     def components(self, fitted: Fitted, horizon: int) -> Components:
         """level, trend, season_<m>, remainder; see `taken_apart`."""
@@ -114,7 +114,7 @@ class Ets(Model):
         np.cumsum(rows.end - rows.begin + horizon, out=offsets[1:])
         values = np.full((int(offsets[-1]), 4), np.nan)
         mean = self.predict(fitted, horizon, (0.5,)).mean
-        numbers = (np.ascontiguousarray(x) for x in (fitted.parameters, fitted.states, fitted.state_offsets))
+        numbers = fitted.parameters.copy(), fitted.states.copy(), fitted.state_offsets.copy()
         take_apart(rows.batch.values, rows.begin, rows.end, *numbers, mean, values, offsets)
         names = "level", "trend", f"season_{rows.season_length}", "remainder"
         if rows.season_length == 1:
