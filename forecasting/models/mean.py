@@ -14,20 +14,21 @@ from scipy.special import ndtri
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Blank, Fitted, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Hyperparameters as Options
 
 OLDER_OBSERVATIONS = "no_recent_observations"
 SHORTEST_WINDOW = 24
 
 
-class MeanHyperparameters(Hyperparameters):
+class MeanHyperparameters(Options):
     """The historic mean."""
 
     window_length: Annotated[int, Field(ge=1)] | None = None
     """Periods before the end that count; null takes the whole history."""
 
 
-class EmpiricalHyperparameters(Hyperparameters):
+class EmpiricalHyperparameters(MeanHyperparameters):
     """The distribution of the recent history."""
 
     window_length: Annotated[int, Field(ge=1)] | None = None
@@ -113,15 +114,15 @@ class Mean(Model):
 
     name = "mean"
     cost = 0.01
-    Hyperparameters: type[Hyperparameters] = MeanHyperparameters
+    Hyperparameters = MeanHyperparameters
     needs_history = True
     empirical = False
 
-    def _length(self, rows: Rows, options: Hyperparameters) -> int:
+    def _length(self, rows: Rows, options: Options) -> int:
         assert isinstance(options, MeanHyperparameters)
         return options.window_length or max(int((rows.end - rows.begin).max(initial=1)), 1)
 
-    def fit(self, rows: Rows, hyperparameters: Hyperparameters) -> Fitted:
+    def fit(self, rows: Rows, hyperparameters: Options) -> Fitted:
         blank = Blank.of(len(rows))
         _, used = self._run(rows, hyperparameters, 1, ())
         blank.reason[np.abs(used) == 1] = ONE_OBSERVATION
@@ -139,7 +140,7 @@ class Mean(Model):
         return self._run(fitted.rows, fitted.hyperparameters, horizon, quantiles)[0]
 
     def _run(
-        self, rows: Rows, options: Hyperparameters, horizon: int, quantiles: Sequence[float]
+        self, rows: Rows, options: Options, horizon: int, quantiles: Sequence[float]
     ) -> tuple[RawForecast, Int64Array]:
         levels = np.asarray(quantiles, dtype=np.float64)
         mean = np.full((len(rows), horizon), np.nan)
@@ -158,6 +159,6 @@ class Empirical(Mean):
     Hyperparameters = EmpiricalHyperparameters
     empirical = True
 
-    def _length(self, rows: Rows, options: Hyperparameters) -> int:
-        assert isinstance(options, EmpiricalHyperparameters)
+    def _length(self, rows: Rows, options: Options) -> int:
+        assert isinstance(options, MeanHyperparameters)
         return options.window_length or max(2 * rows.season_length, SHORTEST_WINDOW)

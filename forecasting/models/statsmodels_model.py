@@ -83,8 +83,8 @@ class StatsmodelsHyperparameters(RegressionHyperparameters):
     def _known(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """The keywords are arguments of the class (of its `fit`, where that names them all)."""
         known = cls.takes if info.field_name == "params" else cls.takes_fit
-        for name in given if known is not None else ():
-            if name not in known:
+        for name in given:
+            if known is not None and name not in known:
                 raise ValueError(f"{name!r} is not an argument{_hint(name, known)}; there are {', '.join(known)}")
         return given
 
@@ -144,7 +144,7 @@ class StatsmodelsModel(Model):
         mean = np.full((len(rows), horizon), np.nan)
         table = np.full((len(rows), horizon, len(levels)), np.nan)
         columns = regressors(rows.batch, options, horizon) if self._takes_exog else None
-        for r in np.flatnonzero(fitted.status != Status.FAILED):
+        for r in np.flatnonzero(fitted.status != Status.FAILED).tolist():
             try:
                 converged = self._forecast(rows, r, options, columns, levels, mean[r], table[r])
                 if not converged and fitted.reason[r] == "":
@@ -235,7 +235,7 @@ def _normal(point: Any, deviation: Any, z: FloatArray) -> tuple[FloatArray, Floa
     return centre, centre[:, None] + np.asarray(deviation, dtype=np.float64)[:, None] * z
 
 
-def _with_season(model: type, params: Mapping[str, Any], season_length: int) -> dict[str, Any]:
+def _with_season(model: Any, params: Mapping[str, Any], season_length: int) -> dict[str, Any]:
     """The keywords, with the season length where the class asks for one and none is given."""
     out = {key: tuple(value) if isinstance(value, list) else value for key, value in params.items()}
     accepted = inspect.signature(model).parameters
@@ -253,7 +253,7 @@ def _with_season(model: type, params: Mapping[str, Any], season_length: int) -> 
     return out
 
 
-def _load(name: str) -> type:
+def _load(name: str) -> Any:
     """The class that the name asks for; ValueError with what there is where it cannot be had."""
     asked = name.removeprefix(PREFIX)
     module, _, attribute = asked.rpartition(".")

@@ -1,14 +1,14 @@
 """The recursion of complex exponential smoothing, several parameter vectors at once.
 
-Svetunkov, Kourentzes and Ord, "Complex exponential smoothing", Naval Research Logistics 69 (2022), section 3. A level l
-and an information potential c with the complex smoothing parameter alpha_0 + i alpha_1:
+Svetunkov, Kourentzes and Ord, "Complex exponential smoothing", Naval Research Logistics 69 (2022), section 3. A level
+l and an information potential c with the complex smoothing parameter alpha_0 + i alpha_1:
 
     y_t = l_{t-1} + s_{t-m} + e_t
     l_t = l_{t-1} - (1 - alpha_1) c_{t-1} + (alpha_0 - alpha_1) e_t
     c_t = l_{t-1} + (1 - alpha_0) c_{t-1} + (alpha_0 + alpha_1) e_t
 
-none has no s. partial: s_t = s_{t-m} + beta_0 e_t. full: s and its own potential d follow the equations of l and c with
-beta_0 + i beta_1, m periods apart. simple: l and c themselves are m periods apart, and there is no s.
+none has no s. partial: s_t = s_{t-m} + beta_0 e_t. full: s and its own potential d follow the equations of l and c
+with beta_0 + i beta_1, m periods apart. simple: l and c themselves are m periods apart, and there is no s.
 
 The states before the first point are found by backcasting: forwards over the data, backwards and forwards again, each
 time from where the pass before would have gone on (one period for l and c, one season for s and d). A missing value
@@ -224,4 +224,4 @@ def evaluate(y: FloatArray, n: int, form: int, m: int, p: FloatArray, work: Work
     _sweep(y, n, True, form, m, False, work)
     _go_on(form, m, work)
     _sweep(y, n, False, form, m, True, work)
-    return work.products[0, 0]
+    return float(work.products[0, 0])

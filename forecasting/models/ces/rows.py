@@ -34,6 +34,7 @@ def fit_rows(
     end: Int64Array,
     m: int,
     asked: FloatArray,
+    box: FloatArray,
     starts: FloatArray,
     which: int,
     max_evaluations: int,
@@ -44,7 +45,8 @@ def fit_rows(
 ) -> None:
     """Fit every row values[begin:end].
 
-    asked [R, 4]: forms to choose from. starts [R, 4]: where the search begins, NaN for the usual place. Fills
+    asked [R, 4]: forms to choose from. box [2, 4]: bounds of the smoothing parameters.
+    starts [R, 4]: where the search begins, NaN for the usual place. Fills
     parameters [R, N_PARAMETERS], states [R, 2 + 2 m] (l, c, then s and d of the m coming phases) in data units as of
     the last observation, flags [R] (bits), evaluations [R].
     """
@@ -88,7 +90,9 @@ def fit_rows(
             flags[r] |= SHORT_SEASON
         form, value, spent = NONE, 0.0, 0
         if n_obs >= FEWEST:
-            form, value, spent = select(y, n, n_obs, m, forms, starts[r], which, max_evaluations, work, spare, best)
+            form, value, spent = select(
+                y, n, n_obs, m, forms, box, starts[r], which, max_evaluations, work, spare, best
+            )
             out[CRITERION] = value + 2.0 * n_obs * math.log(scale)
         else:
             flags[r] |= SHORT
@@ -98,13 +102,14 @@ def fit_rows(
         evaluations[r] = spent
         total = evaluate(y, n, form, m, best, work)
         used = 3.0 if form < PARTIAL else form + 2.0  # components and the deviation
+        start_terms = 0.0 if form == NONE else m - 1.0  # the season's start is fitted too
         out[FORM], out[ALPHA_0], out[ALPHA_1] = form, best[0], best[1]
         if form >= PARTIAL:
             out[BETA_0] = best[2]
         if form == FULL:
             out[BETA_1] = best[3]
         out[SEASON_LENGTH] = 1.0 if form == NONE else m
-        out[SIGMA] = math.sqrt(total / max(n_obs - used - 1.0, 1.0)) * scale
+        out[SIGMA] = math.sqrt(total / max(n_obs - used - 1.0 - start_terms, 0.5 * n_obs)) * scale
         out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * max(total, 1e-300) / n_obs) + 1.0) - n_obs * math.log(
             scale
         )
@@ -133,7 +138,7 @@ def _move(out: FloatArray, state: FloatArray, phase: int, v: float) -> float:
         d, b0, b1 = state[at + 1], out[BETA_0], out[BETA_1]
         state[at] = s - (1.0 - b1) * d + (b0 - b1) * e
         state[at + 1] = s + (1.0 - b0) * d + (b0 + b1) * e
-    return l + s
+    return float(l + s)
 
 
 @numba.njit(cache=True)
@@ -197,7 +202,7 @@ def forecast_rows(
             continue
         size = offsets[r + 1] - offsets[r]
         state[:size] = states[offsets[r] : offsets[r + 1]]
-        m, gap, form = int(out[SEASON_LENGTH]), int(out[GAP]), int(out[FORM])
+        m, gap = int(out[SEASON_LENGTH]), int(out[GAP])
         effect[:] = 0.0
         power = 1.0
         for h in range(gap + horizon):

@@ -10,8 +10,6 @@ import numpy as np
 from forecasting.batch import FloatArray
 from forecasting.models.ces.recursion import FULL, N_FORMS, STEP, Work, evaluate, n_smoothing
 
-LOWER = (0.01, 0.01, 0.01, 0.01)
-UPPER = (1.8, 1.9, 1.5, 1.5)
 START_ALPHA = (1.3, 1.0)
 START_BETA = (0.1, 1.3, 1.0)  # beta_0 of partial, beta_0 and beta_1 of full seasonality
 TOLERANCE = 1e-7  # relative, of the sum of squared errors
@@ -58,10 +56,19 @@ def _solve(products: FloatArray, n: int, free: FloatArray, damping: float, a: Fl
 
 @numba.njit(cache=True)
 def descend(
-    y: FloatArray, n: int, form: int, m: int, p: FloatArray, limit: int, work: Work, spare: FloatArray
+    y: FloatArray,
+    n: int,
+    form: int,
+    m: int,
+    box: FloatArray,
+    p: FloatArray,
+    limit: int,
+    work: Work,
+    spare: FloatArray,
 ) -> tuple[float, int]:
     """Move p to where the sum of squared errors is least nearby; that sum and the evaluations spent.
 
+    box [2, 4]: lower and upper ends of the parameters.
     limit: evaluations allowed, each of them of the function and its derivatives. spare: [16, 6] scratch.
     """
     size = n_smoothing(form)
@@ -74,12 +81,12 @@ def descend(
             break
         for i in range(size):
             slope = products[0, i + 1]
-            at_end = (p[i] <= LOWER[i] and slope > 0.0) or (p[i] >= UPPER[i] and slope < 0.0)
+            at_end = (p[i] <= box[0, i] and slope > 0.0) or (p[i] >= box[1, i] and slope < 0.0)
             free[i] = 0.0 if at_end else 1.0
         moved = 0.0
         if _solve(products, size, free, damping, a, step):
             for i in range(size):
-                trial[i] = min(max(p[i] + step[i], LOWER[i]), UPPER[i])
+                trial[i] = min(max(p[i] + step[i], box[0, i]), box[1, i])
                 moved = max(moved, abs(trial[i] - p[i]))
         if moved < 1e-9:
             break
@@ -120,6 +127,7 @@ def select(
     n_obs: int,
     m: int,
     asked: FloatArray,
+    box: FloatArray,
     start: FloatArray,
     which: int,
     limit: int,
@@ -140,7 +148,9 @@ def select(
         if not math.isnan(start[0]):
             for i in range(n_smoothing(form)):
                 p[i] = start[i]
-        value, passes = descend(y, n, form, m, p, limit - spent, work, spare)
+        for i in range(4):
+            p[i] = min(max(p[i], box[0, i]), box[1, i])
+        value, passes = descend(y, n, form, m, box, p, limit - spent, work, spare)
         spent += passes
         got = criterion_of(value, n_obs, form, which)
         if got < least:

@@ -34,7 +34,7 @@ def smooth(x: FloatArray, n: int, alpha: float) -> float:
     level = x[0]
     for i in range(1, n):
         level = alpha * x[i - 1] + (1.0 - alpha) * level
-    return alpha * x[n - 1] + (1.0 - alpha) * level if n > 1 else level
+    return float(alpha * x[n - 1] + (1.0 - alpha) * level) if n > 1 else float(level)
 
 
 @numba.njit(cache=True)
