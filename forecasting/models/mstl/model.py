@@ -101,8 +101,8 @@ class Mstl(Model):
     """Several seasons by loess (Bandara, Hyndman and Bergmeir 2021); another family forecasts what is left.
 
     parameters: seasons in use, the longest of them (1: none), the remainder's deviation and the strength of the
-    seasons (0 to 1). states: the coming cycle of each season in use, shortest first; how much each moved from cycle to cycle
-    (mean square); then the parameters and states of the family that forecasts the adjusted series.
+    seasons (0 to 1). states: the coming cycle of each season in use, shortest first; how much each moved from cycle
+    to cycle (mean square); then the parameters and states of the family that forecasts the adjusted series.
     """
 
     name = "mstl"

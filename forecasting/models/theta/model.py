@@ -24,6 +24,7 @@ EVALUATION_LIMIT = "evaluation_limit"
 
 _FORMS = ("STM", "OTM", "DSTM", "DOTM")
 _CRITERIA = ("mse", "aicc", "aic", "bic")
+_ALL_CYCLES = 1 << 30
 _KINDS = ("none", "additive", "multiplicative")
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -43,6 +44,8 @@ class ThetaHyperparameters(Hyperparameters):
     """What chooses the form: an information criterion, or the smallest error (mse), as statsforecast does."""
     decomposition: Literal["multiplicative", "additive", "none"] = "multiplicative"
     """How the season is taken out; multiplicative turns additive where a value is not positive."""
+    seasonal_cycles: Annotated[int, Field(ge=2)] | None = 8
+    """Cycles, the last ones, that the seasonal factors are averages of; null takes all, the classical decomposition."""
     seasonal_test: bool = True
     """Take the season out only where the autocorrelation test finds one; false takes it out wherever two cycles are
     there."""
@@ -64,8 +67,9 @@ class Theta(Model):
     """Optimised and dynamic theta models (Fiorucci et al. 2016) on the seasonally adjusted series.
 
     parameters: the form's code (`form_name`), alpha, theta, initial level, intercept and slope of the line through the
-    history, the errors' deviation sigma and their mean square (seasonally adjusted), the season length in use, the
-    season's kind (0 none, 1 additive, 2 multiplicative), gap (periods since the last observation), observations.
+    history, error (1: errors grow with the mean, 0: they do not), their deviation sigma (relative to the mean for 1)
+    and mean square (seasonally adjusted), the season length in use, the season's kind (0 none, 1 additive, 2
+    multiplicative), gap (periods since the last observation), observations.
     states: centre, level, time, the line's running least squares and the factors of the m coming phases, as of the
     last observation.
     """
@@ -80,6 +84,7 @@ class Theta(Model):
         "initial_level",
         "intercept",
         "slope",
+        "error",
         "sigma",
         "mse",
         "season_length",
@@ -116,6 +121,7 @@ class Theta(Model):
             np.ascontiguousarray(asked),
             np.ascontiguousarray(starts),
             _KINDS.index(options.decomposition),
+            options.seasonal_cycles or _ALL_CYCLES,
             not options.seasonal_test,
             np.array(options.alpha, dtype=np.float64),
             _CRITERIA.index(options.criterion),

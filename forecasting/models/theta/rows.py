@@ -30,8 +30,8 @@ from forecasting.models.theta.recursion import (
 )
 from forecasting.models.theta.search import Problem, best_alpha
 
-FORM, ALPHA, THETA, INITIAL_LEVEL, INTERCEPT, SLOPE, SIGMA, MSE, SEASON_LENGTH, SEASON, GAP, N_OBS = range(12)
-N_PARAMETERS = 12
+FORM, ALPHA, THETA, INITIAL_LEVEL, INTERCEPT, SLOPE, ERROR, SIGMA, MSE, SEASON_LENGTH, SEASON, GAP, N_OBS = range(13)
+N_PARAMETERS = 13
 
 CENTRE, LEVEL, TIME, LINE = 0, 1, 2, 3
 FIRST_FACTOR = LINE + LINE_SIZE
@@ -75,7 +75,7 @@ def _trim(values: FloatArray, begin: int, end: int, y: FloatArray) -> tuple[int,
 
 @numba.njit(cache=True)
 def _deseason(
-    y: FloatArray, n: int, n_obs: int, m: int, kind: int, forced: bool, out: FloatArray, room: FloatArray
+    y: FloatArray, n: int, n_obs: int, m: int, kind: int, cycles: int, forced: bool, out: FloatArray, room: FloatArray
 ) -> tuple[int, int]:
     """Take the season from y where there is one; factors of the m phases after the end go to out.
 
@@ -88,7 +88,7 @@ def _deseason(
     if not forced and (m < 4 or not seasons.has_season(y, n, n_obs, m, room)):
         return seasons.NO_SEASON, 0
     factors = room[:m]
-    done = seasons.seasonal_factors(y, n, m, kind, factors, room[m : 2 * m])
+    done = seasons.seasonal_factors(y, n, m, kind, cycles, factors, room[m : 2 * m])
     if done == seasons.NO_SEASON:
         return done, 0
     for i in range(n):
@@ -107,8 +107,37 @@ def _short(y: FloatArray, n: int, n_obs: int, alpha: float, p: FloatArray, s: Fl
             total += (y[i] - level) ** 2
             level += alpha * (y[i] - level)
     p[FORM], p[ALPHA], p[THETA], p[INITIAL_LEVEL] = STM, alpha, 1.0, y[0] + s[CENTRE]
-    p[SIGMA] = math.sqrt(total / (n_obs - 1)) if n_obs > 1 else 0.0
+    p[ERROR], p[SIGMA] = 0.0, math.sqrt(total / (n_obs - 1)) if n_obs > 1 else 0.0
     s[LEVEL] = level
+
+
+@numba.njit(cache=True)
+def _relative(
+    y: FloatArray, n: int, n_obs: int, centre: float, errors: FloatArray, total: float
+) -> tuple[float, float]:
+    """Whether errors relative to the mean (1.0) are likelier than plain ones (0.0), and their sum of
+    squares.
+
+    Both are normal; where all values and means are positive the likelihoods compare as n log(sum of squares), with
+    2 sum log(mean) added for relative errors.
+    """
+    squares, logs, seen = 0.0, 0.0, 0
+    for i in range(n):
+        if math.isnan(errors[i]):
+            continue
+        mu = y[i] + centre - errors[i]
+        if y[i] + centre <= 0.0 or (mu <= 0.0 and seen >= SKIPPED):
+            return 0.0, total
+        if seen >= SKIPPED:
+            squares += (errors[i] / mu) ** 2
+            logs += math.log(mu)
+        seen += 1
+    if total <= 0.0 or squares <= 0.0:
+        return 0.0, total
+    gain = (n_obs - SKIPPED) * math.log(squares / total) + 2.0 * logs
+    if gain >= 0.0:
+        return 0.0, total
+    return 1.0, squares
 
 
 @numba.njit(cache=True)
@@ -126,31 +155,29 @@ def _fit_one(
     s: FloatArray,
 ) -> tuple[int, bool]:
     """Choose a form and its parameters for a centred series; passes spent and whether the limit ended the search."""
-    best, best_value, best_alpha_, spent = -1, math.inf, 0.5, 0
+    best_value, spent, limited, counted = math.inf, 0, False, n_obs - SKIPPED
     for form in range(N_FORMS):
-        if asked[form] == 0.0:
-            continue
-        if form % 2 == 0 and which == 0 and asked[form + 1] > 0.0:
-            continue  # a special case of the next form, whose sum of squares is never larger
-        if spent >= limit and best >= 0:
-            return spent, True
-        alpha, total, passes = best_alpha(problem, form, low, high, start, max(limit - spent, 1))
+        if asked[form] == 0.0 or (form % 2 == 0 and which == 0 and asked[form + 1] > 0.0):
+            continue  # by the error alone, a special case of the next form is never the better one
+        if limited and best_value < math.inf:
+            break
+        alpha, _, passes = best_alpha(problem, form, low, high, start, max(limit - spent, 1))
         spent += passes
-        value = _criterion(total, 3 if form % 2 == 1 else 2, n_obs - SKIPPED, which)
-        if value < best_value or best < 0:
-            best, best_value, best_alpha_ = form, value, alpha
-    dynamic = best >= DSTM
-    a, b = (problem.a, problem.b) if dynamic else (problem.static[:1], problem.static[1:])
-    gather(problem.y, problem.n, best_alpha_, dynamic, a, b, problem.sums)
-    _, level, w = solve(problem.sums, best % 2 == 1)
-    last, total = run(problem.y, problem.n, best_alpha_, w, level, dynamic, a, b, errors)
-    estimated = 3 if best % 2 == 1 else 2
-    p[FORM], p[ALPHA], p[THETA] = best, best_alpha_, 1.0 / (1.0 - w)
-    p[INITIAL_LEVEL] = level + s[CENTRE] * (1.0 - w)
-    p[MSE] = total / (n_obs - SKIPPED)
-    p[SIGMA] = math.sqrt(total / (n_obs - SKIPPED - estimated))
-    s[LEVEL] = last
-    return spent, spent >= limit
+        limited = spent >= limit
+        dynamic, estimated = form >= DSTM, 2 + form % 2
+        a, b = (problem.a, problem.b) if dynamic else (problem.static[:1], problem.static[1:])
+        gather(problem.y, problem.n, alpha, dynamic, a, b, problem.sums)
+        _, level, w = solve(problem.sums, form % 2 == 1)
+        last, total = run(problem.y, problem.n, alpha, w, level, dynamic, a, b, errors)
+        error, squares = _relative(problem.y, problem.n, n_obs, s[CENTRE], errors, total)
+        value = _criterion(total, estimated, counted, which)
+        if value < best_value or best_value == math.inf:
+            best_value = value
+            p[FORM], p[ALPHA], p[THETA] = form, alpha, 1.0 / (1.0 - w)
+            p[INITIAL_LEVEL] = level + s[CENTRE] * (1.0 - w)
+            p[ERROR], p[SIGMA], p[MSE] = error, math.sqrt(squares / (counted - estimated)), total / counted
+            s[LEVEL] = last
+    return spent, limited
 
 
 @numba.njit(cache=True)
@@ -162,6 +189,7 @@ def fit_rows(
     asked: FloatArray,
     starts: FloatArray,
     kind: int,
+    cycles: int,
     forced: bool,
     alphas: FloatArray,
     which: int,
@@ -185,7 +213,7 @@ def fit_rows(
             continue
         p[GAP], p[N_OBS], p[SEASON_LENGTH], p[SEASON] = gap, n_obs, 1.0, seasons.NO_SEASON
         if not constant:
-            done, flag = _deseason(y, n, n_obs, m, kind, forced, s[FIRST_FACTOR:], room)
+            done, flag = _deseason(y, n, n_obs, m, kind, cycles, forced, s[FIRST_FACTOR:], room)
             flags[r] = flag
             p[SEASON] = done
             if done != seasons.NO_SEASON:
@@ -224,7 +252,7 @@ def _push(p: FloatArray, line: FloatArray, centre: float, power: float) -> float
         intercept = line[LINE_Y] - slope * line[LINE_T]
     else:
         slope, intercept = p[SLOPE], p[INTERCEPT] - centre
-    return intercept * power + slope * (1.0 - power * (1.0 - alpha)) / alpha
+    return float(intercept * power + slope * (1.0 - power * (1.0 - alpha)) / alpha)
 
 
 @numba.njit(cache=True)
@@ -277,8 +305,9 @@ def _rotate(ring: FloatArray, first: int, m: int) -> None:
 
 
 @numba.njit(cache=True)
-def _spread(c: FloatArray, line: FloatArray, alpha: float, h: FloatArray, t: float) -> float:
-    """Variance of the mean one step ahead, in units of sigma^2, and the covariance c [3, 3] moved one step on.
+def _spread(c: FloatArray, line: FloatArray, alpha: float, h: FloatArray, t: float, scale: float) -> float:
+    """Variance of the mean one step ahead, in units of sigma^2, and the covariance c [3, 3] moved one step on over an
+    error of variance `scale`.
 
     The model is linear in (level, mean of the line, products of the line): y = h x + e and x' = F x + g y, so that
     Var(h x) = h c h' and c' = (F + g h) c (F + g h)' + g g'.
@@ -307,7 +336,7 @@ def _spread(c: FloatArray, line: FloatArray, alpha: float, h: FloatArray, t: flo
     g = (g1, g2, g3)
     for i in range(3):
         for j in range(3):
-            c[i, j] += g[i] * g[j]
+            c[i, j] += g[i] * g[j] * scale
     return variance
 
 
@@ -331,22 +360,24 @@ def forecast_rows(
         c[:] = 0.0
         alpha, w, level, gap, m = p[ALPHA], 1.0 - 1.0 / p[THETA], s[LEVEL], int(p[GAP]), int(p[SEASON_LENGTH])
         dynamic = p[FORM] >= DSTM
-        variance = 0.0
+        variance, moved = 0.0, 0.0
         for k in range(gap + horizon):
             t = s[TIME] + k + 1.0
             power = (1.0 - alpha) ** (t - 1.0)
             mu = level + w * _push(p, line, s[CENTRE], power)
+            scale = (mu + s[CENTRE]) ** 2 if p[ERROR] > 0.0 else 1.0
             if dynamic:
                 h[0], h[1] = 1.0, w * power
                 reach = (1.0 - power * (1.0 - alpha)) / alpha - power * line[LINE_T]
                 h[2] = w * reach / line[LINE_TT] if line[LINE_TT] > 0.0 else 0.0
-                variance = _spread(c, line, alpha, h, t)
+                variance = _spread(c, line, alpha, h, t, scale)
                 add_to_line(line, t, mu)
             else:
-                variance = k * alpha * alpha
+                variance = moved
+                moved += alpha * alpha * scale
             level += alpha * (mu - level)
             if k >= gap:
-                deviation = p[SIGMA] * math.sqrt(1.0 + variance)
+                deviation = p[SIGMA] * math.sqrt(scale + variance)
                 centre, factor = mu + s[CENTRE], 1.0
                 if p[SEASON] == seasons.MULTIPLICATIVE:
                     factor = s[FIRST_FACTOR + k % m]

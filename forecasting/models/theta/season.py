@@ -53,16 +53,16 @@ def has_season(y: FloatArray, n: int, n_obs: int, m: int, room: FloatArray) -> b
 
 
 @numba.njit(cache=True)
-def decompose(y: FloatArray, n: int, m: int, kind: int, factors: FloatArray, counts: FloatArray) -> bool:
+def decompose(y: FloatArray, n: int, m: int, kind: int, cycles: int, factors: FloatArray, counts: FloatArray) -> bool:
     """Seasonal factors of the m phases (of i % m) by the classical decomposition; a phase without a value is neutral.
 
-    The trend is the average over a season around each point (2 x m for even m), over the values there are. Returns
+    Only the last so many cycles count. The trend is the average over a season around each point (2 x m for even m), over the values there are. Returns
     False where no phase has a value.
     """
     factors[:m] = 0.0
     counts[:m] = 0.0
     half = m // 2
-    for i in range(half, n - half):
+    for i in range(max(half, n - half - cycles * m), n - half):
         if math.isnan(y[i]):
             continue
         total, weight = 0.0, 0.0
@@ -94,7 +94,9 @@ def decompose(y: FloatArray, n: int, m: int, kind: int, factors: FloatArray, cou
 
 
 @numba.njit(cache=True)
-def seasonal_factors(y: FloatArray, n: int, m: int, asked: int, factors: FloatArray, counts: FloatArray) -> int:
+def seasonal_factors(
+    y: FloatArray, n: int, m: int, asked: int, cycles: int, factors: FloatArray, counts: FloatArray
+) -> int:
     """Decompose as asked (MULTIPLICATIVE only where all is positive and no factor is near zero, else ADDITIVE);
     returns what was done."""
     kind = asked
@@ -104,9 +106,9 @@ def seasonal_factors(y: FloatArray, n: int, m: int, asked: int, factors: FloatAr
                 kind = ADDITIVE
                 break
     if kind == MULTIPLICATIVE:
-        if not decompose(y, n, m, kind, factors, counts):
+        if not decompose(y, n, m, kind, cycles, factors, counts):
             return NO_SEASON
         if np.min(factors[:m]) >= SMALLEST_FACTOR:
             return kind
         kind = ADDITIVE
-    return kind if decompose(y, n, m, kind, factors, counts) else NO_SEASON
+    return kind if decompose(y, n, m, kind, cycles, factors, counts) else NO_SEASON
