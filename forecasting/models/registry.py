@@ -22,6 +22,7 @@ _FAMILIES = {
     "mean": "forecasting.models.mean:Mean",
     "empirical": "forecasting.models.mean:Empirical",
     "theta": "forecasting.models.theta:Theta",
+    "arima": "forecasting.models.arima:Arima",
     "mstl": "forecasting.models.mstl:Mstl",
 }
 

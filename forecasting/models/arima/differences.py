@@ -1,0 +1,188 @@
+"""How often a series is differenced: seasonal strength for D, the KPSS test for d.
+
+Seasonal strength: Wang, Smith and Hyndman (2006), "Characteristic-based clustering for time series data": of a
+decomposition into trend, season and remainder, 1 - var(remainder) / var(season + remainder); one seasonal difference
+where it is above 0.64 (the rule of R's `nsdiffs`, forecast 8.0 and later). The decomposition smooths like STL
+(Cleveland et al. 1990): seasons by local lines over the same phase of 11 cycles, trend by moving averages of a cycle.
+
+KPSS: Kwiatkowski, Phillips, Schmidt and Shin (1992), level stationarity at 5 % with trunc(3 sqrt(n) / 13) lags, the
+rule of R's `ndiffs`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+from forecasting.batch import FloatArray
+
+STRONG_SEASON = 0.64
+KPSS_CRITICAL = 0.463
+SPAN = 5  # cycles to each side that the seasonal smoother looks at
+
+
+@numba.njit(cache=True)
+def fill_gaps(y: FloatArray, n: int, m: int, phases: FloatArray, out: FloatArray) -> None:
+    """Missing values by a straight line between their neighbours, on top of the mean of their phase.
+
+    y [n] begins and ends with an observation. phases [2, >= m].
+    """
+    total, seen = 0.0, 0
+    phases[0, :] = 0.0
+    phases[1, :] = 0.0
+    for t in range(n):
+        if not math.isnan(y[t]):
+            phases[0, t % m] += y[t]
+            phases[1, t % m] += 1.0
+            total += y[t]
+            seen += 1
+    if seen == n:
+        out[:n] = y[:n]
+        return
+    for j in range(m):
+        phases[0, j] = phases[0, j] / phases[1, j] - total / seen if phases[1, j] > 0 and n >= 2 * m else 0.0
+    last = 0
+    for t in range(n):
+        if math.isnan(y[t]):
+            continue
+        out[t] = y[t]
+        begin, end = y[last] - phases[0, last % m], y[t] - phases[0, t % m]
+        for s in range(last + 1, t):
+            out[s] = phases[0, s % m] + begin + (end - begin) * (s - last) / (t - last)
+        last = t
+
+
+@numba.njit(cache=True)
+def _moving_average(y: FloatArray, n: int, m: int, out: FloatArray) -> None:
+    """Centred average over a cycle, with half weights at the ends of an even one; the ends are carried on as lines."""
+    half = m // 2
+    for t in range(half, n - half):
+        s = 0.0
+        for j in range(t - half, t + half + 1):
+            s += y[j]
+        if m % 2 == 0:
+            s -= 0.5 * (y[t - half] + y[t + half])
+        out[t] = s / m
+    reach = min(m, n - 2 * half - 1)
+    first, last = half, n - half - 1
+    head = (out[first + reach] - out[first]) / reach if reach > 0 else 0.0
+    tail = (out[last] - out[last - reach]) / reach if reach > 0 else 0.0
+    for t in range(half):
+        out[t] = out[first] + head * (t - first)
+        out[n - 1 - t] = out[last] + tail * (half - t)
+
+
+@numba.njit(cache=True)
+def _seasons(y: FloatArray, trend: FloatArray, n: int, m: int, out: FloatArray) -> None:
+    """Local lines, with tricube weights, through the detrended values of each phase."""
+    reach = SPAN + 0.5
+    for t in range(n):
+        w0, w1, w2, v0, v1 = 0.0, 0.0, 0.0, 0.0, 0.0
+        # At the ends the window keeps its width, as in loess.
+        before, after = min(t // m, SPAN), min((n - 1 - t) // m, SPAN)
+        width = reach + max(SPAN - before, SPAN - after, 0)
+        low, high = min(t // m, 2 * SPAN - after), min((n - 1 - t) // m, 2 * SPAN - before)
+        for j in range(-low, high + 1):
+            u = abs(j) / width
+            if u >= 1.0:
+                continue
+            w = (1.0 - u * u * u) ** 3
+            x = y[t + j * m] - trend[t + j * m]
+            w0 += w
+            w1 += w * j
+            w2 += w * j * j
+            v0 += w * x
+            v1 += w * j * x
+        spread = w0 * w2 - w1 * w1
+        out[t] = (w2 * v0 - w1 * v1) / spread if spread > 1e-9 * w0 * w0 else v0 / w0
+
+
+@numba.njit(cache=True)
+def seasonal_strength(y: FloatArray, n: int, m: int, work: FloatArray) -> float:
+    """1 - var(remainder) / var(season + remainder), at least 0. n >= 2 m + 1; work [3, >= n]."""
+    trend, season, adjusted = work[0], work[1], work[2]
+    _moving_average(y, n, m, trend)
+    for _ in range(2):
+        _seasons(y, trend, n, m, season)
+        _moving_average(season, n, m, adjusted)
+        for t in range(n):
+            season[t] -= adjusted[t]
+        for t in range(n):
+            adjusted[t] = y[t] - season[t]
+        _moving_average(adjusted, n, m, trend)
+    s1, s2, r1, r2 = 0.0, 0.0, 0.0, 0.0
+    for t in range(n):
+        whole, rest = y[t] - trend[t], y[t] - trend[t] - season[t]
+        s1 += whole
+        s2 += whole * whole
+        r1 += rest
+        r2 += rest * rest
+    whole_variance, rest_variance = s2 / n - (s1 / n) ** 2, r2 / n - (r1 / n) ** 2
+    return max(1.0 - rest_variance / whole_variance, 0.0) if whole_variance > 1e-20 else 0.0
+
+
+@numba.njit(cache=True)
+def kpss(y: FloatArray, n: int) -> float:
+    """The statistic of level stationarity; 0 for a constant."""
+    mean = 0.0
+    for t in range(n):
+        mean += y[t] / n
+    lags = int(3.0 * math.sqrt(n) / 13.0)
+    partial, total, variance, size = 0.0, 0.0, 0.0, 0.0
+    for t in range(n):
+        e = y[t] - mean
+        size = max(size, abs(y[t]))
+        partial += e
+        total += partial * partial
+        variance += e * e
+    for k in range(1, lags + 1):
+        s = 0.0
+        for t in range(k, n):
+            s += (y[t] - mean) * (y[t - k] - mean)
+        variance += 2.0 * (1.0 - k / (lags + 1.0)) * s
+    if not variance > 1e-20 * n * max(size * size, 1e-20):
+        return 0.0
+    return total / (n * variance)
+
+
+@numba.njit(cache=True)
+def difference(y: FloatArray, n: int, lag: int) -> int:
+    """Difference y in place; returns what is left of n."""
+    for t in range(n - lag):
+        y[t] = y[t + lag] - y[t]
+    return n - lag
+
+
+@numba.njit(cache=True)
+def is_constant(y: FloatArray, n: int) -> bool:
+    """Whether values, on a scale of about 1, do not differ."""
+    low, high = np.inf, -np.inf
+    for t in range(n):
+        low, high = min(low, y[t]), max(high, y[t])
+    return high - low <= 1e-11
+
+
+@numba.njit(cache=True)
+def choose_differences(
+    y: FloatArray, n: int, m: int, d: int, sd: int, max_d: int, max_sd: int, work: FloatArray
+) -> tuple[int, int]:
+    """d and D of a series without gaps, which is spoiled; those asked for (not negative) are kept where the series is
+    long enough for them. work [3, >= n]."""
+    chosen = sd
+    if sd < 0:
+        strong = m > 1 and n >= 2 * m + 1 and max_sd > 0 and not is_constant(y, n)
+        chosen = 1 if strong and seasonal_strength(y, n, m, work) > STRONG_SEASON else 0
+    while chosen > 0 and n - m * chosen < 3:
+        chosen -= 1
+    left = n
+    for _ in range(chosen):
+        left = difference(y, left, m)
+    if d >= 0:
+        return min(d, max(left - 2, 0)), chosen
+    found = 0
+    while found < max_d and left > 3 and not is_constant(y, left) and kpss(y, left) > KPSS_CRITICAL:
+        left = difference(y, left, 1)
+        found += 1
+    return found, chosen

@@ -1,0 +1,192 @@
+"""The ARIMA family behind the contract of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import ndtri
+
+from forecasting.batch import FloatArray, read_only
+from forecasting.covariates import regressors
+from forecasting.models.arima import layout, paths
+from forecasting.models.arima.options import ArimaHyperparameters
+from forecasting.models.arima.rows import fit_rows
+from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
+from forecasting.models.contract import Blank, Fitted, Model, RawForecast, Rows, Status
+
+LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
+CONSTANT = "constant"
+NOT_POSITIVE = "not_positive"
+EVALUATION_LIMIT = "evaluation_limit"
+FEWER_REGRESSORS = "fewer_regressors"
+MANY_MISSING = "many_missing"
+
+_CONSTANTS = ("never", "always", "auto")
+_CRITERIA = ("aicc", "aic", "bic")
+
+
+class Arima(Model):
+    """Seasonal ARIMA(p, d, q)(P, D, Q)m with regressors, by exact maximum likelihood.
+
+    parameters: orders, the season of the seasonal factors, constant (mean or drift of scaled values), the errors'
+    deviation sigma (of scaled values, degrees of freedom taken off), log-likelihood and criterion of the values (of
+    the transformed ones with a Box-Cox transform), how values were scaled (divided by unit, transformed, less offset,
+    divided by scale), gap (periods since the last observation), observations, coefficients.
+    states: see `paths`.
+    """
+
+    name = "arima"
+    cost = 20.0
+    Hyperparameters = ArimaHyperparameters
+    parameter_names = layout.NAMES
+    uses_related = True
+
+    def cost_per_point(self, season_length: int) -> float:
+        return 10.0 if season_length == 1 else 20.0 + 4.0 * min(season_length, 24)
+
+    def fit(self, rows: Rows, hyperparameters: ArimaHyperparameters) -> Fitted:
+        return _fit(rows, hyperparameters, np.empty((0, layout.N_PARAMETERS)))
+
+    def refit(self, fitted: Fitted, rows: Rows) -> Fitted:
+        """Each row keeps its orders and starts from its coefficients; a row without an estimate is fitted anew."""
+        assert isinstance(fitted.hyperparameters, ArimaHyperparameters)
+        return _fit(rows, fitted.hyperparameters, np.array(fitted.parameters))
+
+    def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
+        n, options = len(fitted.rows), fitted.hyperparameters
+        assert isinstance(options, ArimaHyperparameters)
+        z = ndtri(np.asarray(quantiles, dtype=np.float64))
+        mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
+        paths.forecast_rows(
+            fitted.rows.end,
+            fitted.rows.series,
+            design(fitted.rows, options, horizon),
+            np.ascontiguousarray(fitted.parameters),
+            np.ascontiguousarray(fitted.states),
+            np.ascontiguousarray(fitted.state_offsets),
+            z,
+            options.bias_adjust,
+            mean,
+            table,
+        )
+        return RawForecast(mean=mean, quantiles=table)
+
+    def update(self, fitted: Fitted, rows: Rows) -> Fitted:
+        assert isinstance(fitted.hyperparameters, ArimaHyperparameters)
+        parameters, states = fitted.parameters.copy(), fitted.states.copy()
+        new_points = rows.first_step - fitted.rows.first_step
+        paths.advance_rows(
+            rows.batch.values,
+            rows.end - new_points,
+            rows.end,
+            rows.series,
+            design(rows, fitted.hyperparameters),
+            parameters,
+            states,
+            np.ascontiguousarray(fitted.state_offsets),
+        )
+        return replace(fitted, rows=rows, parameters=parameters, states=states)
+
+
+def design(rows: Rows, options: ArimaHyperparameters, horizon: int = 0) -> layout.Columns:
+    """The regressors of every series, over its history and the horizon."""
+    batch = rows.batch
+    own = regressors(batch, options, horizon)
+    fourier = options.fourier(rows.season_length)
+    return layout.Columns(
+        own=own.values,
+        own_offsets=own.offsets,
+        starts=batch.start,
+        series_begin=read_only(np.ascontiguousarray(batch.offsets[:-1])),
+        periods=read_only(np.array([period for period, _ in fourier], dtype=np.float64)),
+        orders=read_only(np.array([order for _, order in fourier], dtype=np.int64)),
+    )
+
+
+def _plan(options: ArimaHyperparameters, season_length: int) -> tuple[layout.Plan, np.ndarray]:
+    """What the kernels are told, and the largest orders [4]."""
+    m = options.season_factor(season_length)
+    most = [options.max_p, options.max_q, options.max_seasonal_p, options.max_seasonal_q]
+    d, sd = options.d, options.seasonal_d
+    if options.order is not None:
+        p, d, q = options.order
+        sp, sd, sq = options.seasonal_order or (0, 0, 0)
+        most = [p, q, sp, sq]
+    if m == 1:
+        most[2:], sd = [0, 0], 0
+    plan = layout.Plan(
+        m=m,
+        d=-1 if d is None else d,
+        sd=-1 if sd is None else sd,
+        max_d=options.max_d,
+        max_sd=options.max_seasonal_d,
+        constant=_CONSTANTS.index(options.constant),
+        total=options.max_order,
+        full=options.search == "full",
+        criterion=_CRITERIA.index(options.criterion),
+        fixed=options.order is not None,
+        box_cox=0 if options.box_cox is None else (2 if options.box_cox == "auto" else 1),
+        power=float(options.box_cox) if isinstance(options.box_cox, float) else 0.0,
+    )
+    return plan, read_only(np.array(most, dtype=np.int64))
+
+
+def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray) -> Fitted:
+    n = len(rows)
+    plan, most = _plan(options, rows.season_length)
+    columns = design(rows, options)
+    n_columns = columns.own.shape[1] + 2 * int(columns.orders.sum())
+    arma = max(most[0] + plan.m * most[2], most[1] + plan.m * most[3] + 1)
+    width = int(arma + max(plan.d, plan.max_d) + plan.m * max(plan.sd, plan.max_sd) + n_columns)
+    blank = Blank.of(n)
+    parameters, states = np.full((n, layout.N_PARAMETERS), np.nan), np.zeros((n, width))
+    sizes, flags = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    fit_rows(
+        rows.batch.values,
+        rows.begin,
+        rows.end,
+        rows.series,
+        columns,
+        plan,
+        most,
+        earlier,
+        rows.max_evaluations,
+        parameters,
+        states,
+        sizes,
+        flags,
+        blank.evaluations,
+    )
+    offsets = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    _explain(flags, options, blank)
+    return Fitted(
+        rows=rows,
+        hyperparameters=options,
+        parameters=parameters,
+        states=states[np.arange(width) < sizes[:, None]],
+        state_offsets=offsets,
+        status=blank.status,
+        reason=blank.reason,
+        evaluations=blank.evaluations,
+    )
+
+
+def _explain(flags: np.ndarray, options: ArimaHyperparameters, blank: Blank) -> None:
+    """Status and reason of each row from its flags; the gravest reason wins."""
+    for bit, reason in (
+        (layout.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+        (layout.MANY_MISSING, MANY_MISSING),
+        (layout.FEWER_COLUMNS, FEWER_REGRESSORS),
+        (layout.NOT_POSITIVE, NOT_POSITIVE),
+        (layout.CONSTANT_SERIES, CONSTANT),
+        (layout.LIMIT, EVALUATION_LIMIT),
+        (layout.ONE_OBSERVATION, ONE_OBSERVATION),
+        (layout.NO_OBSERVATION, NO_OBSERVATIONS),
+    ):
+        blank.reason[flags & bit > 0] = reason
+    blank.status[flags & layout.ONE_OBSERVATION > 0] = Status.FALLBACK
+    blank.status[flags & layout.LIMIT > 0] = Status.TIMEOUT
+    blank.status[flags & layout.NO_OBSERVATION > 0] = Status.FAILED
