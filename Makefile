@@ -24,7 +24,7 @@ check: setup-dev ## Check style, format and types
 	$(PYTHON) -m mypy
 
 bench: setup-dev ## Measure speed and accuracy beside the public libraries
-	$(PYTHON) benchmarks/kernels.py $(ARGS)
+	$(PYTHON) benchmarks/local_models.py $(ARGS)
 	$(PYTHON) benchmarks/spark_job.py $(ARGS)
 
 wheel: setup-demo ## Build the wheel for a cluster into dist/

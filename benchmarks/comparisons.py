@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from cases import Case
+import pandas as pd
+from cases import LEVELS, Case
 
 from forecasting.batch import FloatArray
 
@@ -41,6 +42,24 @@ def statsforecast(name: str, **options: Any) -> Peer:
     return peer
 
 
+def gluonts_npts(seasonal: bool = True, kernel: str = "exponential") -> Peer:
+    """GluonTS' NPTSPredictor with its 100 samples."""
+
+    def peer(case: Case, i: int) -> FloatArray:
+        from gluonts.model.npts import NPTSPredictor
+        from gluonts.model.npts._predictor import KernelType
+
+        predictor = NPTSPredictor(
+            prediction_length=case.horizon, use_seasonal_model=seasonal, kernel_type=KernelType[kernel]
+        )
+        start = case.starts[i] if case.starts is not None else "2000-01-01"
+        period = pd.Period(start, {"MS": "M", "QS": "Q", "YS": "Y"}.get(case.frequency, case.frequency))
+        made = next(iter(predictor.predict([{"start": period, "target": case.arrays[i]}])))
+        return np.stack([made.quantile(level) for level in LEVELS], axis=1)
+
+    return peer
+
+
 COMPARISONS = (
     Comparison(
         "ets",
@@ -48,5 +67,37 @@ COMPARISONS = (
         statsforecast("AutoETS"),
         {"monthly": 24, "daily": 24, "m4_weekly:1": 24, "m4_weekly": 12, "m4_hourly": 12},
         30,
+    ),
+    Comparison(
+        "npts",
+        "GluonTS",
+        gluonts_npts(),
+        {"monthly": 12, "daily": 12, "m4_hourly": 12, "nn5_daily": 12},
+        200,
+        {"use_seasonal_model": True},
+    ),
+    Comparison(
+        "npts",
+        "GluonTS",
+        gluonts_npts(),
+        {"monthly": 12, "daily": 12},
+        200,
+        {"use_seasonal_model": True, "distance": "gluonts"},
+    ),
+    Comparison(
+        "npts",
+        "GluonTS, no season",
+        gluonts_npts(seasonal=False),
+        {"monthly": 12, "daily": 12},
+        None,
+        {"use_seasonal_model": False},
+    ),
+    Comparison(
+        "npts",
+        "GluonTS, uniform",
+        gluonts_npts(kernel="uniform"),
+        {"monthly": 12, "daily": 12},
+        None,
+        {"use_seasonal_model": True, "kernel_type": "uniform"},
     ),
 )
