@@ -48,9 +48,9 @@ class Layout:
 
     dimensions: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    known: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 import result_table as made
 from rich.console import Console
+from series_table import START, local_batch, record, write_series
 
+from forecasting import forecast
 from jobs.query import query, render
 from jobs.tables import shown, table
 from udfs.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyspark.sql import DataFrame, SparkSession
 
     from udfs.config import Config
@@ -70,6 +74,39 @@ def test_what_is_no_query(spark: SparkSession, config: Config, sql: str, message
     with pytest.raises(InputError, match=message):
         query(config, sql, spark)
     assert query(config, "SELECT * FROM forecasts_latest", spark).count() == 11
+
+
+@pytest.mark.spark
+def test_forecasts_in_a_query(spark: SparkSession, config: Config) -> None:
+    sql = "SELECT item_id, forecast_ets(series, 28) FROM series_input ORDER BY item_id LIMIT 3"
+    text = printed(query(config, sql, spark), "table")
+    assert "step 1" in text
+    assert "… 28 values" in text
+    records = [r for r in made.series_records() if r["item_id"] == "E"]
+    local = forecast(local_batch(config, records), "ets", 4, config.quantiles, seed=config.seed)
+    row = query(config, "SELECT forecast_ets(series, 4) AS f FROM series_input WHERE item_id = 'E'", spark).first()
+    assert row is not None
+    assert [step["mean"] for step in row["f"]] == local.mean[0].tolist()
+    assert [list(step["quantiles"].values()) for step in row["f"]] == local.quantiles[0].tolist()
+    assert row["f"][0]["timestamp"] == made.START + timedelta(days=made.LENGTH)
+    wrong = query(config, "SELECT forecast_ets(series, 4, map('from', 'ANN')) FROM series_input", spark)
+    for form in ("table", "csv", "json"):
+        with pytest.raises(InputError, match=r"option 'from' is not known\. Known options: quantiles, seed"):
+            printed(wrong, form)
+
+
+@pytest.mark.spark
+def test_a_history_in_pieces_is_one_series_of_a_query(spark: SparkSession, tmp_path: Path) -> None:
+    config = made.config_for(tmp_path)
+    values = [float(k % 5) for k in range(20)]
+    parts = [
+        record("a", values[:8], store="s", metadata={"kind": "x"}),
+        record("a", values[8:], START + timedelta(days=8), segment=1, store="s", metadata={"kind": "x"}),
+    ]
+    write_series(spark, config, parts)
+    rows = query(config, "SELECT store, series FROM series_input", spark).collect()
+    assert [(row["store"], row["series"]["target"], row["series"]["start"]) for row in rows] == [("s", values, START)]
+    assert (rows[0]["series"]["key"], rows[0]["series"]["season"]) == ("a\x1fs", 7)
 
 
 @pytest.mark.spark

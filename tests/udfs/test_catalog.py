@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 import result_table as made
 from rich.console import Console
@@ -80,7 +81,19 @@ def test_run_in_this_session(spark: SparkSession, tmp_path_factory: pytest.TempP
         for _ in range(2):  # again changes nothing
             done = register(config, spark, run=True)
         assert done.ran
+        row = spark.sql("SELECT forecast_naive(series, 2)[1].mean AS x FROM hand_made.series_input").first()
+        assert row is not None
+        assert row["x"] is not None
         assert spark.table("hand_made.forecasts_latest").count() == lake.read("forecasts").count()
+        kept = register(config, spark, catalog="main", wheel="/Volumes/main/x/almanac.whl").functions
+        ets = next(sql for sql in kept if "forecast_ets" in sql)
+        assert "`main`.`hand_made`.`forecast_ets`(series STRUCT<target: ARRAY<DOUBLE>" in ets
+        assert "dependencies = '[\"/Volumes/main/x/almanac.whl\"]'" in ets
+        namespace: dict[str, Any] = {}
+        exec(ets.split("$$")[1], namespace)
+        series = pd.DataFrame({"target": [[1.0, 2.0]], "start": [pd.Timestamp("2024-01-01")], "frequency": ["D"]})
+        (answer,) = namespace["answer"](iter([(series, pd.Series([3]), pd.Series([None]))]))
+        assert [step["step"] for step in answer[0]] == [1, 2, 3]
     finally:
         spark.sql("DROP SCHEMA IF EXISTS hand_made CASCADE")
     assert lake.read("forecasts").count() == 11, "dropping the catalog's tables leaves the lake's files"
