@@ -20,6 +20,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,6 +177,8 @@ def read_options(options: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
+    if isinstance(value, Decimal):  # what 0.5 is in SQL
+        return float(value)
     if not isinstance(value, str):
         return value
     try:

@@ -60,6 +60,8 @@ def test_the_verbs_one_after_the_other_do_what_run_does(
     assert almanac("export", "--config", config_file, "--out", out, "--single").exit_code == 0
     assert out.read_text().splitlines()[0] == "item_id,date,p10,p50,p90,mean"
     assert "CREATE" in almanac("register", "--config", config_file).output
+    kept = almanac("forecast", "--config", config_file, "--refit", "never")
+    assert "never: 3 series" in kept.output, kept.output
 
 
 def test_a_dry_run_writes_nothing(spark: SparkSession, config_file: Path, tmp_path: Path) -> None:
@@ -75,6 +77,7 @@ def test_a_dry_run_writes_nothing(spark: SparkSession, config_file: Path, tmp_pa
     [
         (lambda folder: ["--set", f"data.target.path={folder}/none.csv"], "none.csv"),
         (lambda _: ["--set", "horison=3"], "did you mean 'horizon'?"),
+        (lambda _: ["--refit", "sometimes"], "refit: got 'sometimes'"),
         (lambda _: ["--set", "data.target.columns={target: quantity}"], "quantity"),
         (lambda folder: (folder / "target.csv").write_text("") and [], "target.csv"),
         (lambda folder: (folder / "target.csv").write_bytes(b"\x00\xff\xfe") and [], "target.csv"),

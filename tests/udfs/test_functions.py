@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -101,6 +102,7 @@ def test_wrong_series_are_told() -> None:
     with pytest.raises(ValueError, match="lacks start, frequency"):
         called("naive", frame()[["target"]], [H] * N)
     assert read_options({"form": "ZZZ", "damped": "true", "n": "12"}) == {"form": "ZZZ", "damped": True, "n": 12}
+    assert read_options({"weight": Decimal("0.5")}) == {"weight": 0.5}
 
 
 @pytest.mark.spark
