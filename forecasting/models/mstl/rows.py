@@ -65,6 +65,14 @@ def _strength(y: FloatArray, n: int, seen: FloatArray, trend: FloatArray, season
 
 
 @numba.njit(cache=True)
+def usual_window(cycles: int) -> int:
+    """The seasonal window for so many cycles."""
+    if cycles < 10:
+        return 35
+    return 7 if cycles < 100 else 11
+
+
+@numba.njit(cache=True)
 def decompose_rows(
     values: FloatArray,
     begin: Int64Array,
@@ -90,6 +98,7 @@ def decompose_rows(
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
     y, seen, trend, seasonal = np.empty(longest), np.empty(longest), np.empty(longest), np.empty((k, longest))
+    chosen = windows.copy()
     for r in range(len(begin)):
         first, last, n_obs, constant = _span(values, begin[r], end[r])
         n, at, p = last - first, offsets[r], parameters[r]
@@ -116,7 +125,9 @@ def decompose_rows(
             y[i] = values[first + i] - centre
         if n_obs < n:
             _interpolate(y, n, seen)
-        mstl(y, n, lengths, windows, used, rounds, plan, seen[:n], n_obs == n, trend, seasonal)
+        for i in range(used):
+            chosen[i] = windows[i] if windows[i] > 0 else usual_window(n // lengths[i])
+        mstl(y, n, lengths, chosen, used, rounds, plan, seen[:n], n_obs == n, trend, seasonal)
         p[N_SEASONS], p[LONGEST_SEASON] = used, lengths[used - 1]
         _strength(y, n, seen, trend, seasonal[:used], p)
         shift = at + first - begin[r]

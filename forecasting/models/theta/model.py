@@ -45,7 +45,8 @@ class ThetaHyperparameters(Hyperparameters):
     decomposition: Literal["multiplicative", "additive", "none"] = "multiplicative"
     """How the season is taken out; multiplicative turns additive where a value is not positive."""
     seasonal_cycles: Annotated[int, Field(ge=2)] | None = 8
-    """Cycles, the last ones, that the seasonal factors are averages of; null takes all, the classical decomposition."""
+    """Cycles, the last ones, that the seasonal factors are averages of; null takes all, as the classical decomposition
+    does."""
     seasonal_test: bool = True
     """Take the season out only where the autocorrelation test finds one; false takes it out wherever two cycles are
     there."""

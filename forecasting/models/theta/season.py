@@ -56,8 +56,8 @@ def has_season(y: FloatArray, n: int, n_obs: int, m: int, room: FloatArray) -> b
 def decompose(y: FloatArray, n: int, m: int, kind: int, cycles: int, factors: FloatArray, counts: FloatArray) -> bool:
     """Seasonal factors of the m phases (of i % m) by the classical decomposition; a phase without a value is neutral.
 
-    Only the last so many cycles count. The trend is the average over a season around each point (2 x m for even m), over the values there are. Returns
-    False where no phase has a value.
+    Only the last so many cycles count. The trend is the average over a season around each point (2 x m for even m),
+    over the values there are. Returns False where no phase has a value.
     """
     factors[:m] = 0.0
     counts[:m] = 0.0
