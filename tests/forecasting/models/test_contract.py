@@ -403,7 +403,8 @@ def assert_components_add_up(fitted: FittedBatch, arrays: list[np.ndarray], hori
 def test_ten_thousand_random_series_without_one_wrong_number(model: str) -> None:
     """With the fallback off and on."""
     arrays = random_series(10_000, seed=12)
-    result = forecast(batch_of(arrays), model, 6, LEVELS, fallback=False)
+    fitted = fit(batch_of(arrays), model)
+    result = fitted.predict(6, LEVELS, fallback=False)
     seen = np.array([np.isfinite(y).any() for y in arrays])
     refused = seen & (result.status == Status.FAILED)
     assert set(result.reason[refused]) <= {"explosive", "no_observations_in_context"}
@@ -411,7 +412,7 @@ def test_ten_thousand_random_series_without_one_wrong_number(model: str) -> None
     assert_sound(result, seen & ~refused)
     assert (result.status[~seen] == Status.FAILED).all()
     assert np.isnan(result.mean[~seen]).all()
-    assert_sound(forecast(batch_of(arrays), model, 6, LEVELS))
+    assert_sound(fitted.predict(6, LEVELS))
 
 
 magnitudes = st.floats(-1e12, 1e12).map(lambda x: 0.0 if abs(x) < 1e-12 else x)
@@ -427,10 +428,9 @@ magnitudes = st.floats(-1e12, 1e12).map(lambda x: 0.0 if abs(x) < 1e-12 else x)
 def test_hypothesis_finds_no_series_that_breaks_a_model(
     model: str, arrays: list[list[float]], horizon: int, season: int | None
 ) -> None:
-    options = {} if season is None else {"season_length": season}
-    result = forecast(batch_of(arrays), model, horizon, LEVELS, **options)
-    assert_sound(result)
-    honest = forecast(batch_of(arrays), model, horizon, LEVELS, fallback=False, **options)
+    fitted = fit(batch_of(arrays), model, **({} if season is None else {"season_length": season}))
+    assert_sound(fitted.predict(horizon, LEVELS))
+    honest = fitted.predict(horizon, LEVELS, fallback=False)
     seen = np.array([np.isfinite(y).any() for y in arrays])
     assert (honest.status[~seen] == Status.FAILED).all()
     assert_sound(honest, honest.status != Status.FAILED)
