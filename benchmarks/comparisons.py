@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from cases import LEVELS, Case
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, SeriesBatch
 
 Peer = Callable[[Case, int], FloatArray]
 """Series i of a case to quantiles [H, 3]."""
@@ -60,6 +60,32 @@ def gluonts_npts(seasonal: bool = True, kernel: str = "exponential") -> Peer:
     return peer
 
 
+def prophet_package() -> Peer:
+    """The `prophet` package with its 80 % interval of 1,000 paths; yhat stands for the median."""
+
+    def peer(case: Case, i: int) -> FloatArray:
+        import logging
+
+        from prophet import Prophet
+
+        logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
+        n = len(case.arrays[i])
+        start = case.starts[i] if case.starts is not None else "2000-01-01"
+        batch = SeriesBatch.from_arrays([case.arrays[i]], start, case.frequency)
+        dates = batch.frequency.labels(batch.start[0] + np.arange(n + case.horizon))
+        frame = pd.DataFrame({"ds": pd.to_datetime(dates, unit="us")})
+        frame["y"] = np.r_[case.arrays[i], np.full(case.horizon, np.nan)]
+        model = Prophet(interval_width=0.8)
+        for name, column in case.related.items():
+            frame[name] = pd.Series(column[i]).ffill().bfill().fillna(0.0).to_numpy()
+            model.add_regressor(name)
+        np.random.seed(i)
+        forecast = model.fit(frame.iloc[:n]).predict(frame.iloc[n:].drop(columns="y"))
+        return forecast[["yhat_lower", "yhat", "yhat_upper"]].to_numpy(dtype=np.float64)
+
+    return peer
+
+
 COMPARISONS = (
     Comparison(
         "ets",
@@ -99,5 +125,20 @@ COMPARISONS = (
         {"monthly": 12, "daily": 12},
         None,
         {"use_seasonal_model": True, "kernel_type": "uniform"},
+    ),
+    Comparison(
+        "prophet",
+        "Prophet",
+        prophet_package(),
+        {
+            "monthly": 24,
+            "daily": 24,
+            "nn5_daily": 24,
+            "m4_hourly": 24,
+            "electricity_hourly_small": 3,
+            "consumer_electronics": 24,
+            "orange_juice": 24,
+        },
+        40,
     ),
 )

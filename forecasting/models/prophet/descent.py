@@ -18,7 +18,7 @@ from forecasting.models.prophet.design import Columns
 from forecasting.models.prophet.penalised import gram, minimise, noise
 
 LINEAR, LOGISTIC, FLAT = 0, 1, 2
-_GAIN = 1e-10
+_GAIN = 1e-12
 _HALVINGS = 14
 
 
@@ -65,15 +65,30 @@ class Work(NamedTuple):
 def workspace(n: int, n_columns: int, n_bends: int) -> Work:
     """Room for rows of up to n observations."""
     width = 2 + n_columns + n_bends
-    lines = [np.zeros(n) for _ in range(6)]
-    squares = [np.zeros((width + 1, width + 1)) for _ in range(2)]
-    vectors = [np.zeros(width + 1) for _ in range(7)]
     return Work(
-        np.zeros((n + 4, width + 1)), *lines, np.zeros(n, dtype=np.int64), *squares,
-        np.zeros((n_bends + 1, n_bends + 1)), *vectors,
-        np.zeros(n_bends + 1, dtype=np.int64), np.zeros(n_columns + 1, dtype=np.int64), np.zeros(n_bends + 1),
-        np.zeros(width + 1, dtype=np.int64),
-    )  # fmt: skip
+        z=np.zeros((n + 4, width + 1)),
+        t=np.zeros(n),
+        y=np.zeros(n),
+        fit=np.zeros(n),
+        trend=np.zeros(n),
+        gain=np.zeros(n),
+        cap=np.zeros(n),
+        at=np.zeros(n, dtype=np.int64),
+        g=np.zeros((width + 1, width + 1)),
+        m=np.zeros((width + 1, width + 1)),
+        factor=np.zeros((n_bends + 1, n_bends + 1)),
+        theta=np.zeros(width + 1),
+        trial=np.zeros(width + 1),
+        target=np.zeros(width + 1),
+        precision=np.zeros(width + 1),
+        centre=np.zeros(width + 1),
+        sign=np.zeros(width + 1),
+        step=np.zeros(width + 1),
+        active=np.zeros(n_bends + 1, dtype=np.int64),
+        columns=np.zeros(n_columns + 1, dtype=np.int64),
+        bends=np.zeros(n_bends + 1),
+        terms=np.zeros(width + 1, dtype=np.int64),
+    )
 
 
 @numba.njit(cache=True)

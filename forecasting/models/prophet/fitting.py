@@ -97,7 +97,7 @@ def _own_moments(
         for i in range(n):
             squares += (own[at[i] + shift, k] - mean) ** 2
         moments[k, 0], moments[k, 1] = mean, math.sqrt(squares / (n - 1))
-        return moments[k, 1] > 0.0
+        return bool(moments[k, 1] > 0.0)
     return True
 
 
@@ -105,9 +105,9 @@ def _own_moments(
 def feature(columns: Columns, grid: Grid, at: int, shift: int, c: int, moments: FloatArray) -> float:
     """Feature column c at the period `at` of the grid, as the regression sees it."""
     if c < columns.n_fourier:
-        return grid.fourier[at, c]
+        return float(grid.fourier[at, c])
     k = c - columns.n_fourier
-    return (grid.own[at + shift, k] - moments[k, 0]) / moments[k, 1]
+    return float((grid.own[at + shift, k] - moments[k, 0]) / moments[k, 1])
 
 
 @numba.njit(cache=True)

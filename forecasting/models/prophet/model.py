@@ -28,10 +28,10 @@ _GROWTH = {"linear": LINEAR, "logistic": LOGISTIC, "flat": FLAT}
 class Prophet(Model):
     """Trend with changepoints, seasons, holidays and regressors, by maximum a posteriori.
 
-    parameters: growth rate k, offset m and noise sigma of the scaled model; scale and floor of the target (floor NaN
-    where it varies by period); start and span of the history in microseconds; changepoints in use; log posterior
-    (up to a constant, NaN for a constant series); observations; the covariance of level and slope
-    at the end of the history (of the logistic's argument for logistic growth).
+    parameters: growth rate and offset (Prophet's k and m) and noise sigma of the scaled model; scale and floor of the
+    target (floor NaN where it varies by period); start and span of the history in microseconds; changepoints in use;
+    log posterior (up to a constant, NaN for a constant series); observations; the covariance of level and slope at the
+    end of the history (of the logistic's argument for logistic growth).
     states: with S places for changepoints, C feature columns (seasons, then related series, then holidays), of which
     C' are not seasons: changepoints in scaled time [S], changes of slope [S], coefficients [C], then mean and
     deviation of each of the C' [2 C'].
@@ -42,8 +42,8 @@ class Prophet(Model):
     Hyperparameters = ProphetHyperparameters
     uses_related = True
     parameter_names = (
-        "k",
-        "m",
+        "rate",
+        "offset",
         "sigma",
         "scale",
         "floor",

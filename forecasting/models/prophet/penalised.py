@@ -216,7 +216,7 @@ def residual_squares(g: FloatArray, width: int, theta: FloatArray) -> float:
         for j in range(i + 1, width):
             inner += 2.0 * g[i, j] * theta[j]
         total += theta[i] * inner
-    return max(total, 0.0)
+    return float(max(total, 0.0))
 
 
 @numba.njit(cache=True)

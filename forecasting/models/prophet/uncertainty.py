@@ -150,4 +150,4 @@ def empirical(sorted_paths: FloatArray, level: float) -> float:
     place = level * (len(sorted_paths) - 1)
     below = int(place)
     above = min(below + 1, len(sorted_paths) - 1)
-    return sorted_paths[below] + (place - below) * (sorted_paths[above] - sorted_paths[below])
+    return float(sorted_paths[below] + (place - below) * (sorted_paths[above] - sorted_paths[below]))
