@@ -24,11 +24,12 @@ class Frames:
     target: DataFrame | None = None
     related: Sequence[DataFrame] = ()
     items: Sequence[DataFrame] = ()
+    calendar: DataFrame | None = None
 
     @property
     def given(self) -> bool:
         """Whether any is there."""
-        return self.target is not None or bool(self.related) or bool(self.items)
+        return self.target is not None or bool(self.related) or bool(self.items) or self.calendar is not None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from jobs.tables import console as default_console
 from jobs.tables import shown, table
 from udfs import runs
 from udfs.derive_sums import ALL_WINDOWS, SELECTED
+from udfs.holiday_table import described
 from udfs.lake import Lake, LakeInfo
 from udfs.views import existing_tables
 
@@ -59,7 +60,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Description:
-    """What is in a lake; info is None for a lake that is not there yet."""
+    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words."""
 
     place: str
     info: LakeInfo | None
@@ -67,6 +68,7 @@ class Description:
     series: SeriesFacts | None = None
     rejects: Mapping[str, int] = field(default_factory=dict)
     runs: tuple[RunFacts, ...] = ()
+    holidays: str | None = None
 
 
 def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()) -> Description:
@@ -84,6 +86,7 @@ def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrid
         series=_series(lake) if "series" in names else None,
         rejects=_counts(lake, "rejects", "reason") if "rejects" in names else {},
         runs=_runs(lake, "metrics" in names),
+        holidays=described(lake) if "holidays" in names else None,
     )
 
 
@@ -157,6 +160,8 @@ def _facts(description: Description) -> list[tuple[str, str]]:
         kinds = ", ".join(f"{n} {name}" for name, n in series.lifecycle.items())
         facts.append(("Series", f"{sum(series.lifecycle.values())} ({kinds})"))
         facts.append(("History", f"{shown(series.first)} to {shown(series.last)}"))
+    if description.holidays is not None:
+        facts.append(("Holidays", description.holidays))
     refused = ", ".join(f"{n} {reason}" for reason, n in description.rejects.items())
     facts.append(("Refused rows", refused or "none"))
     return facts

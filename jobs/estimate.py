@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +13,12 @@ from rich.console import Console
 from forecasting import Bounds, SeriesBatch, fit
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows
 from forecasting.filling import FillRules, TargetFill, fill
-from jobs.context import ConfigSource, open_job
+from jobs.context import ConfigSource, Job, open_job
 from jobs.tables import console as default_console
 from jobs.tables import table
 from udfs.config import Config
 from udfs.errors import InputError
+from udfs.holiday_table import planned_calendar
 from udfs.plan import cores
 from udfs.sample import Sample, sample_series
 from udfs.work import ROW_MICROSECONDS
@@ -98,7 +99,8 @@ def estimate(
         raise InputError("the sample holds no series; nothing to estimate")
     windows = job.config.backtest.windows
     scale = sample.n_periods / max(int(sample.batch.lengths.sum()), 1)
-    timed = {name: _timed(job.config, sample.batch, name, options) for name, options in job.config.models.items()}
+    batch = _with_holidays(job, sample.batch)
+    timed = {name: _timed(job.config, batch, name, options) for name, options in job.config.models.items()}
     backtests = {name: both[0] * scale for name, both in timed.items()}
     final = float(np.mean([both[1] for both in timed.values()])) * scale
     rows = sample.n_series * (windows * len(timed) + 1)
@@ -114,6 +116,13 @@ def estimate(
         core_hour=job.config.cost.core_hour,
         segments=bool(job.config.segments),
     )
+
+
+def _with_holidays(job: Job, batch: SeriesBatch) -> SeriesBatch:
+    """The sample with the holidays of `countries` in all its series; where the countries are is not read for it."""
+    span = (int(batch.start.min()), int((batch.start + batch.lengths).max()) - 1)
+    calendar = planned_calendar(job.lake, job.config, batch.frequency.name, *span)
+    return batch if calendar is None else replace(batch, holidays=calendar.of(np.zeros(len(batch), dtype=np.int64)))
 
 
 def _timed(config: Config, batch: SeriesBatch, model: str, options: Mapping[str, object]) -> tuple[float, float]:

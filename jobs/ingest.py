@@ -16,6 +16,7 @@ from jobs import tables
 from jobs.context import ConfigSource, Frames, open_job
 from udfs.cleaning import REASONS
 from udfs.errors import InputError
+from udfs.holiday_table import keep_calendar
 from udfs.ingest import IngestReport, ingest_sources
 
 if TYPE_CHECKING:
@@ -29,14 +30,16 @@ def ingest(
     target: DataFrame | None = None,
     related: Sequence[DataFrame | None] = (),
     items: Sequence[DataFrame | None] = (),
+    calendar: DataFrame | None = None,
     overrides: Iterable[str] = (),
 ) -> IngestReport:
     """Read and check the sources of the config and bring the lake up to date; the same sources again change nothing.
 
     target, related, items: Spark DataFrames in place of the config's sources, in its order (None: the config's own).
+    calendar: one in place of holidays.calendar, for the runs on this lake.
     Raises InputError, with the lake as it was, when the input is not there or cannot be used.
     """
-    given = Frames(target=target, related=related, items=items)  # type: ignore[arg-type]
+    given = Frames(target=target, related=related, items=items, calendar=calendar)  # type: ignore[arg-type]
     job = open_job(config, spark, overrides=overrides, frames=given)
     data = job.config.data
     frames = {} if target is None else {"target": target}
@@ -44,11 +47,15 @@ def ingest(
         if len(listed) > len(known):
             raise InputError(f"got {len(listed)} DataFrames for {kind}, and the config has {len(known)} data.{kind}")
         frames |= {f"{kind}:{i}": frame for i, frame in enumerate(listed) if frame is not None}
-    for name, frame in frames.items():
+    checked = frames if calendar is None else frames | {"calendar": calendar}
+    for name, frame in checked.items():
         if not hasattr(frame, "sparkSession"):
             kind = type(frame).__name__
             raise InputError(f"{name} is a {kind}; expected a Spark DataFrame: spark.createDataFrame(...) makes one")
-    return ingest_sources(job.lake, job.config, frames)
+    report = ingest_sources(job.lake, job.config, frames)
+    if calendar is not None:
+        keep_calendar(job.lake, job.config, calendar)
+    return report
 
 
 def render(report: IngestReport, console: Console | None = None) -> None:

@@ -57,6 +57,7 @@ def run(
     target: DataFrame | None = None,
     related: Sequence[DataFrame] = (),
     items: Sequence[DataFrame] = (),
+    calendar: DataFrame | None = None,
     run_id: str | None = None,
     resume: bool = False,
     where: str | None = None,
@@ -66,21 +67,22 @@ def run(
 ) -> RunReport:
     """The whole pipeline.
 
-    target, related, items: DataFrames in place of the config's sources. where: SQL over the key columns; only: items,
-    key parts joined by "/". resume: go on with the newest unfinished run of this config; its inputs are those that it
-    began with, so nothing is ingested. Raises InputError and ConfigError before anything is written. When more series
-    than limits.max_failed_share have no forecast of their own, the report says so (`threshold`) and the run is not
-    published; the command line then ends with exit code 3.
+    target, related, items, calendar: DataFrames in place of the config's sources. where: SQL over the key columns;
+    only: items, key parts joined by "/". resume: go on with the newest unfinished run of this config; its inputs are
+    those that it began with, so nothing is ingested. Raises InputError and ConfigError before anything is written.
+    When more series than limits.max_failed_share have no forecast of their own, the report says so (`threshold`) and
+    the run is not published; the command line then ends with exit code 3.
     """
     out = console or default_console()
-    frames = Frames(target=target, related=related, items=items)
+    frames = Frames(target=target, related=related, items=items, calendar=calendar)
     loaded = load_config(config, overrides, frames=frames.given)
     limits = (where, only)
     with warming(loaded, given=spark):
         job = open_job(loaded, spark, frames=frames)
         going_on = resume and job.lake.exists("runs") and unfinished_run(job, run_id, limits) is not None
         if not going_on:
-            report = ingest(loaded, job.spark, target=target, related=related, items=items)
+            given = {"target": target, "related": related, "items": items, "calendar": calendar}
+            report = ingest(loaded, job.spark, **given)  # type: ignore[arg-type]
             render_ingest(report, out)
     if job.config.backtest.windows:
         with progress("backtest", out) as update:

@@ -11,6 +11,7 @@ from udfs.config.load import config_hash
 from udfs.derive_parameters import Start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, StageSummary, accounted, run_stage, summaries
+from udfs.holiday_table import freeze
 from udfs.lake import LakeInfo
 from udfs.limits import check_limits, condition
 from udfs.plan import plan_run, plan_stage
@@ -78,7 +79,9 @@ def new_run(
     check_limits(series, job.lake.layout.key, where, items)
     limit = condition(job.lake.layout.key, where, items)
     plan = plan_run(source, stage, info.frequency, info.buckets, limit, (where, items))
-    run = runs.new_run(job.config, replace(plan, model=model), {"series": source.version}, run_id)
+    holidays = freeze(job.lake, job.config, plan.frequency, plan.start, plan.end)
+    versions = {"series": source.version} | ({} if holidays is None else {"holidays": holidays})
+    run = runs.new_run(job.config, replace(plan, model=model, holidays=holidays), versions, run_id)
     run = run if start is None else start.pinned(run)
     runs.create(job.lake, run)
     return run

@@ -21,6 +21,7 @@ from forecasting.api import Forecast, fit
 from forecasting.batch import SeriesBatch
 from forecasting.filling import FillRules, extend, fill
 from forecasting.frequency import Frequency, to_microseconds
+from forecasting.models.contract import RegressionHyperparameters
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
 from forecasting.seeds import KEY_SEPARATOR
@@ -67,9 +68,10 @@ def forecast_udf(
         grid = grid.aligned_to(label)
         last = int(grid.ordinals(label))
     family = get_model(model)
-    if family.uses_related:
+    checked = family.Hyperparameters.model_validate(dict(hyperparameters or {}))
+    optional = isinstance(checked, RegressionHyperparameters)  # such a family does without, unless one is named
+    if (family.uses_related and not optional) or family.problems(checked, {}, horizon):
         raise ValueError(f"model {model!r} wants related series, which the UDF does not take; use the jobs")
-    family.Hyperparameters.model_validate(dict(hyperparameters or {}))
     options = {"seed": seed, "max_evaluations": max_evaluations, **(hyperparameters or {})}
     levels, paths = tuple(quantiles), tuple(sys.path)
 

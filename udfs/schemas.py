@@ -114,6 +114,22 @@ def _items(layout: Layout) -> TableSchema:
     )
 
 
+def _holidays() -> TableSchema:
+    return TableSchema(
+        "holidays",
+        (
+            _c("country", "string", "two-letter code; NULL for feasts and a calendar of one's own"),
+            _c("subdivision", "string", "state or province; NULL for the whole country"),
+            _c("region", "string", "region of a calendar of one's own; NULL where it holds for all"),
+            _required("date", "date", "the day"),
+            _required("name", "string", "English name; moving feasts under one name in all countries"),
+            _c("version", "string", "version of the package that the date was taken from"),
+            _required("source", "string", "holidays (the package), feasts, or where the calendar was read"),
+        ),
+        primary_key=("source", "country", "subdivision", "region", "date", "name"),
+    )
+
+
 def _rejects() -> TableSchema:
     return TableSchema(
         "rejects",
@@ -345,6 +361,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _target(layout),
         _related(layout),
         _items(layout),
+        _holidays(),
         _rejects(),
         _series(layout),
         _results(layout),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from forecasting import Bounds
 from forecasting.filling import FillRules, RelatedFill, TargetFill
 from forecasting.frequency import Frequency
+from forecasting.models.contract import RegressionHyperparameters
 from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.config import Config
+from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.stored import COLUMNS, FULL, PREFIX
 from udfs.task import ModelSpec, Stage, TaskSpec
@@ -50,6 +52,11 @@ class StageInput:
             return {}
         return {name: column.known_in_future for name, column in self.config.data.related_columns.items()}
 
+    @property
+    def takes_holidays(self) -> bool:
+        """Whether the config has holidays and some model uses them."""
+        return self.config.holidays is not None and any(map(_takes_holidays, self.models.values()))
+
     def profiles(self, where: Column | None) -> DataFrame:
         """Narrow rows for planning: key, bucket, segment, start, n, choice; one a piece of a series."""
         return self._chosen(self._read(where, None), ("segment", "start", "n"), None)
@@ -63,8 +70,19 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.related))
             related = [F.col(RELATED_PREFIX + name) for name in self.related]
-        rows = self._chosen(read, ("start", "target", *related), buckets)
+        rows = self._chosen(read, ("start", "target", *related, *self._region()), buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
+
+    def _region(self) -> list[Column]:
+        """The column that says which holidays a series keeps, where there is one and it matters."""
+        from pyspark.sql import functions as F
+
+        section = self.config.holidays
+        if not self.takes_holidays or section is None or section.country_column is None:
+            return []
+        name = section.country_column
+        column = F.col(name) if name in self.lake.layout.key else F.col("metadata")[name]
+        return [column.alias(REGION)]
 
     def _with_stored(self, rows: DataFrame, run_id: str, version: int, buckets: Sequence[int]) -> DataFrame:
         """With what a run has stored of each series' fit."""
@@ -103,6 +121,11 @@ class StageInput:
             .withColumn("choice", choice)
             .drop("selected:model", "segment:index")
         )
+
+
+def _takes_holidays(model: ModelSpec) -> bool:
+    options = get_model(model.name).Hyperparameters.model_validate(dict(model.hyperparameters))
+    return isinstance(options, RegressionHyperparameters) and options.use_holidays
 
 
 def joined(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataFrame:
@@ -198,6 +221,10 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
     frequency = Frequency.parse(plan.frequency)
     related = source.related
     fills = {name: rule for name, rule in config.fill.related.items() if name in related}
+    calendar = None
+    if source.takes_holidays:
+        span = (plan.frequency, plan.start, plan.end)
+        calendar = frozen_calendar(source.lake, config, *span, plan.holidays)
     local = str(source.lake.spark.conf.get("spark.master", "")).startswith("local")
     return TaskSpec(
         stage=stage,
@@ -222,6 +249,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         ),
         bounds=Bounds(**config.bounds.model_dump()),
         related=related,
+        calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
     )

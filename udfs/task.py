@@ -20,6 +20,7 @@ from forecasting.evaluation.metrics import mase_scale
 from forecasting.evaluation.windows import BacktestPlan, ForecastStart, backtest_windows, window_cutoffs
 from forecasting.filling import FillRules, extend, fill
 from forecasting.frequency import Frequency, Int64Array
+from forecasting.holidays import HolidayCalendar
 from forecasting.models.contract import Fitted, ObjectArray, Status
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
@@ -36,6 +37,7 @@ from udfs.arrow import (
     timestamps,
     to_series_batch,
 )
+from udfs.holiday_table import REGION, group_positions
 
 Stage = Literal["backtest", "forecast"]
 Columns = dict[str, pa.Array]
@@ -58,7 +60,8 @@ class TaskSpec:
 
     frequency: canonical name. global_start, global_end: ordinals of the first and last period of the whole data set.
     choices: lists of models; a row's column `choice` says which list it runs. related: the related series to read,
-    and whether their future is known. columns: names and order of what comes out. paths: folders in which a user's
+    and whether their future is known. calendar: the holidays, None for none; a batch with the column REGION says which
+    group of it a series belongs to. columns: names and order of what comes out. paths: folders in which a user's
     module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     """
 
@@ -81,6 +84,7 @@ class TaskSpec:
     fill: FillRules = field(default_factory=FillRules)
     bounds: Bounds = field(default_factory=Bounds)
     related: Mapping[str, bool] = field(default_factory=dict)
+    calendar: HolidayCalendar | None = None
     paths: tuple[str, ...] = ()
     refit: stored.Refit = stored.FULL
 
@@ -192,6 +196,9 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         ends, cutoffs = windows.ends, windows.cutoffs
         actuals = windows.actuals(batch, score_filled=spec.score_filled)
         visible = ends
+    if spec.calendar is not None:
+        region = piece.column(REGION) if REGION in piece.schema.names else None
+        batch = replace(batch, holidays=spec.calendar.of(group_positions(spec.calendar, region, len(batch))))
     first = np.broadcast_to(batch.offsets[:-1, None], visible.shape)
     scale = mase_scale(_scored(batch, spec.score_filled), first, first + visible, season)
     return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)

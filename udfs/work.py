@@ -60,7 +60,8 @@ class RunPlan:
     frequency: canonical. start, end: ordinals of the first and last period in the lake's `series` (of all of them,
     also where the run is limited to some). pieces: whether some history lies in several rows. n_series: series in the
     run. model: the one model of its forecast, None where `selection` or the config decides. refit,
-    parameters_from: how its forecast comes to its fits, and the run it starts from. where, items: its limits.
+    parameters_from: how its forecast comes to its fits, and the run it starts from. holidays: the version of the table
+    `holidays` that it reads, None without. where, items: its limits.
     """
 
     frequency: str
@@ -73,6 +74,7 @@ class RunPlan:
     model: str | None = None
     refit: Refit = FULL
     parameters_from: str = ""
+    holidays: int | None = None
     where: str | None = None
     items: tuple[str, ...] | None = None
     stages: Mapping[str, StagePlan] = field(default_factory=dict)

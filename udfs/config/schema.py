@@ -11,6 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
+from udfs.config.covariates import covariate_problems
+from udfs.config.holidays import HolidaysConfig
 from udfs.config.sources import NAME, Data, Section, defaulted
 
 FillMethod = str | float
@@ -209,6 +211,8 @@ class Config(Section):
     """Forecast dimensions: with item_id they make the key of a series. Others are aggregated away."""
     data: Data
     fill: Fill = Fill()
+    holidays: HolidaysConfig | None = None
+    """Holidays as regressors of the models that take them; null: none."""
     forecast_start: Literal["global", "per_series"] = "global"
     """global: every series is forecast from the common end. per_series: each from its own last point."""
     horizon: int = Field(ge=1)
@@ -337,6 +341,7 @@ def _name_problems(config: Config) -> list[str]:
             check_models(segment.models)
         except ValueError as error:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
+    problems += covariate_problems(config)
     if config.backtest.offset is not None and config.backtest.offset < config.horizon:
         problems.append(
             f"backtest.offset is {config.backtest.offset} and the horizon {config.horizon}; "

@@ -1,0 +1,36 @@
+"""What models want of related series and holidays, held against the data that the config names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from forecasting.models.registry import get_model
+
+if TYPE_CHECKING:
+    from udfs.config.schema import Config
+
+
+def covariate_problems(config: Config) -> Iterator[str]:
+    """Regressors that are not there or not known in time, and a column of countries that is not there."""
+    related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
+    places = [("", config.models), *((f"segment {s.name!r}: ", s.models) for s in config.segments)]
+    for place, models in places:
+        for name, options in models.items():
+            for problem in model_problems(name, options, related, config.horizon):
+                yield f"{place}{name}: {problem}"
+    column = config.holidays.country_column if config.holidays is not None else None
+    known = (*config.key, *config.data.attributes)
+    if column is not None and column not in known:
+        yield f"holidays.country_column: no key or metadata column {column!r}; there are {', '.join(known)}"
+
+
+def model_problems(model: str, options: Mapping[str, Any], related: Mapping[str, bool], horizon: int) -> list[str]:
+    """What a model's hyperparameters ask for and cannot have; nothing for hyperparameters that are wrong by
+    themselves, which are another message."""
+    try:
+        family = get_model(model)
+        checked = family.Hyperparameters.model_validate(dict(options))
+    except ValueError:
+        return []
+    return family.problems(checked, related, horizon)
