@@ -1,7 +1,7 @@
 """The optima of statsforecast's CES on generated and real series: python tests/golden/make_ces.py
 
-One row a series and form. Columns: series (its number in `series()` of tests/forecasting/models/ces_series.py), form, alpha_0, alpha_1, beta_0,
-beta_1 and sse, the sum of squared errors at them. Made with statsforecast 2.1.1.
+One row a series and form. Columns: series (its number in `series()` of tests/forecasting/models/ces_series.py), form,
+alpha_0, alpha_1, beta_0, beta_1 and sse, the sum of squared errors at them. Made with statsforecast 2.1.1.
 """
 
 from __future__ import annotations

@@ -48,11 +48,14 @@ class CesHyperparameters(Hyperparameters):
     to 1.01, alpha_0 to 1.5."""
 
     def box(self, season_length: int) -> FloatArray:
-        """Lower and upper ends of alpha_0, alpha_1, beta_0 and beta_1, [2, 4]."""
-        if self.bounds == "usual":
-            return np.array([[0.01, 0.01, 0.01, 0.01], [1.8, 1.9, 1.5, 1.5]])
-        alpha_0, alpha_1 = (1.5, 1.01) if season_length > _SHORT_SEASON else (1.8, 1.02)
-        return np.array([[0.01, 0.9, 0.01, 0.01], [alpha_0, alpha_1, 1.5, 1.5]])
+        """Lower and upper ends of alpha_0, alpha_1, beta_0 and beta_1 of each form, [4, 2, 4]."""
+        out = np.empty((N_FORMS, 2, 4))
+        out[:, 0], out[:, 1] = 0.01, (1.8, 1.9, 1.5, 1.5)
+        if self.bounds == "tight":
+            out[:, 0, 1], out[:, 1, 1] = 0.9, 1.02
+            if season_length > _SHORT_SEASON:
+                out[1:, 1, :2] = 1.5, 1.01
+        return out
 
 
 class Ces(Model):

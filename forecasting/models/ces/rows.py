@@ -45,7 +45,7 @@ def fit_rows(
 ) -> None:
     """Fit every row values[begin:end].
 
-    asked [R, 4]: forms to choose from. box [2, 4]: bounds of the smoothing parameters.
+    asked [R, 4]: forms to choose from. box [4, 2, 4]: each form's bounds of the smoothing parameters.
     starts [R, 4]: where the search begins, NaN for the usual place. Fills
     parameters [R, N_PARAMETERS], states [R, 2 + 2 m] (l, c, then s and d of the m coming phases) in data units as of
     the last observation, flags [R] (bits), evaluations [R].

@@ -137,7 +137,7 @@ def select(
 ) -> tuple[int, float, int]:
     """The form (of those asked, [4]) with the least criterion, its criterion and the evaluations spent.
 
-    start [4]: where to begin, NaN for the usual place. best [4]: the parameters chosen.
+    box [4, 2, 4]: each form's bounds. start [4]: where to begin, NaN for the usual place. best [4]: what was chosen.
     """
     p = spare[13]
     chosen, least, spent = -1, np.inf, 0
@@ -149,8 +149,8 @@ def select(
             for i in range(n_smoothing(form)):
                 p[i] = start[i]
         for i in range(4):
-            p[i] = min(max(p[i], box[0, i]), box[1, i])
-        value, passes = descend(y, n, form, m, box, p, limit - spent, work, spare)
+            p[i] = min(max(p[i], box[form, 0, i]), box[form, 1, i])
+        value, passes = descend(y, n, form, m, box[form], p, limit - spent, work, spare)
         spent += passes
         got = criterion_of(value, n_obs, form, which)
         if got < least:
