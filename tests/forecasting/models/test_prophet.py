@@ -1,4 +1,4 @@
-"""Our Prophet against the `prophet` package: its matrices, parameters (golden) and law; the conditions of an optimum."""
+"""Our Prophet against the `prophet` package: matrices, golden parameters and law; the conditions of an optimum."""
 
 from __future__ import annotations
 
