@@ -134,7 +134,7 @@ def decompose_rows(
         for i in range(n):
             if seen[i] > 0.0:
                 adjusted[shift + i] = y[i] + centre
-        _carry_on(seasonal, n, lengths, used, end[r] - last, patterns[r], drift[r])
+        _carry_on(seasonal, n, lengths, used, end[r] - last, p[REMAINDER_SD], patterns[r], drift[r])
         if len(parts) > 0:
             for i in range(n):
                 parts[0, shift + i] = trend[i] + centre
@@ -144,9 +144,20 @@ def decompose_rows(
 
 @numba.njit(cache=True)
 def _carry_on(
-    seasonal: FloatArray, n: int, lengths: Int64Array, used: int, gap: int, pattern: FloatArray, drift: FloatArray
+    seasonal: FloatArray,
+    n: int,
+    lengths: Int64Array,
+    used: int,
+    gap: int,
+    noise: float,
+    pattern: FloatArray,
+    drift: FloatArray,
 ) -> None:
-    """The last cycle of each season as the pattern of the steps that follow `gap` periods on, and its drift."""
+    """The last cycle of each season as the pattern of the steps that follow `gap` periods on, and its drift.
+
+    An average over k cycles errs by a k-th of the noise's variance, and takes as much from the remainder: in terms of
+    the remainder's variance, 1 / (k - 1) each.
+    """
     place = 0
     for i in range(used):
         m, season = lengths[i], seasonal[i]
@@ -156,7 +167,7 @@ def _carry_on(
         total = 0.0
         for t in range(m, n):
             total += (season[t] - season[t - m]) ** 2
-        drift[i] = total / max(n - m, 1)
+        drift[i] = total / max(n - m, 1) + 2.0 * noise * noise / (n // m - 1)
 
 
 @numba.njit(cache=True)
