@@ -141,4 +141,27 @@ COMPARISONS = (
         },
         40,
     ),
+    Comparison(
+        "theta",
+        "AutoTheta",
+        statsforecast("AutoTheta"),
+        {"monthly": 24, "daily": 24, "m4_weekly": 12, "m4_hourly": 24},
+        100,
+    ),
+    Comparison(
+        "theta",
+        "DynamicOptimizedTheta",
+        statsforecast("DynamicOptimizedTheta"),
+        {"hospital": 64, "m3_monthly": 64},
+        15,
+        {"form": "DOTM"},
+    ),
+    Comparison(
+        "mstl",
+        "MSTL",
+        statsforecast("MSTL", season_length=[24, 168]),
+        {"m4_hourly": 24, "electricity_hourly_small": 3},
+        30,
+        {"season_lengths": (24, 168)},
+    ),
 )
