@@ -86,6 +86,19 @@ def prophet_package() -> Peer:
     return peer
 
 
+def constant(name: str, **options: Any) -> Peer:
+    """A model of statsforecast without intervals: its mean stands for every quantile."""
+
+    def peer(case: Case, i: int) -> FloatArray:
+        import statsforecast.models
+
+        y = case.arrays[i]
+        mean = getattr(statsforecast.models, name)(**options).forecast(y=y[np.isfinite(y)], h=case.horizon)["mean"]
+        return np.stack([mean] * 3, axis=1)
+
+    return peer
+
+
 COMPARISONS = (
     Comparison(
         "ets",
@@ -164,4 +177,15 @@ COMPARISONS = (
         30,
         {"season_lengths": (24, 168)},
     ),
+    Comparison(
+        "ces",
+        "AutoCES",
+        statsforecast("AutoCES"),
+        {"monthly": 12, "daily": 12, "hospital": 24, "m3_monthly": 24, "m4_weekly": 6, "m4_hourly": 6},
+        50,
+    ),
+    Comparison("croston_sba", "CrostonSBA", constant("CrostonSBA"), {"car_parts": 500}, None),
+    Comparison("tsb", "TSB", constant("TSB", alpha_d=0.1, alpha_p=0.1), {"car_parts": 500}, None),
+    Comparison("adida", "ADIDA", constant("ADIDA"), {"car_parts": 500}, None),
+    Comparison("imapa", "IMAPA", constant("IMAPA"), {"car_parts": 500}, None),
 )
