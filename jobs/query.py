@@ -30,8 +30,9 @@ _LOOKS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")
 """Statements besides queries that only look."""
 
 
+_WORKER = "from the Python worker"
 _RAISED = re.compile(r"^(?:\w+\.)*\w+(?:Error|Exception): (.+)$", re.MULTILINE)
-"""The last line of a trace on a worker."""
+"""The line of a worker's trace that says what was wrong."""
 
 
 def query(
@@ -71,8 +72,6 @@ def render(frame: DataFrame, form: QueryFormat = "table", limit: int = 50, conso
     """Print an answer: a table of at most `limit` rows, or all rows as CSV or as one JSON object a line.
 
     Raises InputError for what a function refuses, such as an option that a model does not know."""
-    from pyspark.errors import PythonException
-
     out = console or default_console()
     try:
         if form == "table":
@@ -81,9 +80,11 @@ def render(frame: DataFrame, form: QueryFormat = "table", limit: int = 50, conso
             _print_csv(frame, out)
         else:
             _print_json(frame, out)
-    except PythonException as error:
-        raised = _RAISED.findall(str(error))
-        raise InputError(f"the query cannot be answered: {raised[-1] if raised else _reason(error)}") from None
+    except Exception as error:  # of Spark's or, out of an iterator, of the bridge's
+        if _WORKER not in str(error):
+            raise
+        raised = _RAISED.findall(str(error).partition(_WORKER)[2])
+        raise InputError(f"the query cannot be answered: {raised[0] if raised else _reason(error)}") from None
 
 
 def _print_csv(frame: DataFrame, out: Console) -> None:
