@@ -18,7 +18,7 @@ from forecasting.models.prophet.design import Columns
 from forecasting.models.prophet.penalised import gram, minimise, noise
 
 LINEAR, LOGISTIC, FLAT = 0, 1, 2
-_GAIN = 1e-12
+_GAIN = 1e-9
 _HALVINGS = 14
 
 
