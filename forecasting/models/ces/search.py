@@ -11,6 +11,10 @@ from forecasting.batch import FloatArray
 from forecasting.models.ces.recursion import FULL, N_FORMS, STEP, Work, evaluate, n_smoothing
 
 START_ALPHA = (1.3, 1.0)
+DRAWN_BACK = (1.35, 0.93)
+BELOW_ONE = (0.88, 1.0)
+NEAR_ONE = 1.1
+WIDE = 0.5  # bounds of alpha_1 that begin above this are tight
 START_BETA = (0.1, 1.3, 1.0)  # beta_0 of partial, beta_0 and beta_1 of full seasonality
 TOLERANCE = 1e-7  # relative, of the sum of squared errors
 MOST_STEPS = 60
@@ -156,4 +160,21 @@ def select(
         if got < least:
             chosen, least = form, got
             best[:4] = p[:4]
+    if chosen >= 0 and math.isnan(start[0]):
+        # The sum of squares often has a minimum on either side of the usual start.
+        for k in range(2):
+            if spent >= limit or (k == 1 and best[0] > NEAR_ONE):
+                break
+            if k == 0 and box[chosen, 0, 1] > WIDE:
+                continue  # tight bounds: pulling the level back fits better and forecasts worse
+            p[:4] = best[:4]
+            p[0], p[1] = (DRAWN_BACK[0], DRAWN_BACK[1]) if k == 0 else (BELOW_ONE[0], BELOW_ONE[1])
+            for i in range(4):
+                p[i] = min(max(p[i], box[chosen, 0, i]), box[chosen, 1, i])
+            value, passes = descend(y, n, chosen, m, box[chosen], p, limit - spent, work, spare)
+            spent += passes
+            got = criterion_of(value, n_obs, chosen, which)
+            if got < least:
+                least = got
+                best[:4] = p[:4]
     return chosen, least, spent
