@@ -19,7 +19,7 @@ LIMIT = 0.99999
 DIFFERENCE = 1e-6
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _solve(a: FloatArray, k: int) -> None:
     """Gauss elimination of the positive k by (k + 1) system in place; the solution ends in the last column."""
     for i in range(k):
@@ -36,7 +36,7 @@ def _solve(a: FloatArray, k: int) -> None:
         a[i, k] = s / (a[i, i] if a[i, i] > 1e-300 else 1e-300)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _jacobian(data: Data, orders: Int64Array, x: FloatArray, k: int, work: Work) -> None:
     """J'J and -J'r at x, whose residuals are in work.residuals[0], into work.square[0]."""
     base, a = work.residuals[0], work.square[0]
@@ -58,7 +58,7 @@ def _jacobian(data: Data, orders: Int64Array, x: FloatArray, k: int, work: Work)
         a[i, k] = -np.dot(line[:n], base[:n])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def descend(
     data: Data, orders: Int64Array, x: FloatArray, tolerance: float, max_passes: int, work: Work
 ) -> tuple[float, float, int, int]:
@@ -81,6 +81,8 @@ def descend(
         scaled = 0.0
         for t in range(data.n):
             scaled += work.residuals[0, t] ** 2
+        if not scaled > 1e-280:
+            return best, total, n, passes  # nothing is left to explain
         moved = False
         while passes < max_passes:
             for i in range(k):
@@ -111,8 +113,8 @@ def descend(
                 step = b[i, k]
                 room = LIMIT - abs(x[i]) if step * x[i] > 0.0 else LIMIT + abs(x[i])
                 if abs(step) > room and room > 1e-7:
-                    # Most of the way to the border at a time: the likelihood bends sharply there.
-                    step = np.sign(step) * (0.9 * room if room > 1e-4 else room)
+                    # Half of the way to the border at a time: the likelihood bends sharply there.
+                    step = np.sign(step) * (0.5 * room if room > 1e-3 else room)
                 trial[i] = min(max(x[i] + step, -LIMIT), LIMIT)
             found, found_total, found_n = evaluate(data, orders, trial, work, work.residuals[1])
             passes += 1

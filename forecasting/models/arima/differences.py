@@ -23,7 +23,7 @@ KPSS_CRITICAL = 0.463
 SPAN = 5  # cycles to each side that the seasonal smoother looks at
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def fill_gaps(y: FloatArray, n: int, m: int, phases: FloatArray, out: FloatArray) -> None:
     """Missing values by a straight line between their neighbours, on top of the mean of their phase.
 
@@ -54,7 +54,7 @@ def fill_gaps(y: FloatArray, n: int, m: int, phases: FloatArray, out: FloatArray
         last = t
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _moving_average(y: FloatArray, n: int, m: int, out: FloatArray) -> None:
     """Centred average over a cycle, with half weights at the ends of an even one; the ends are carried on as lines."""
     half = m // 2
@@ -74,7 +74,7 @@ def _moving_average(y: FloatArray, n: int, m: int, out: FloatArray) -> None:
         out[n - 1 - t] = out[last] + tail * (half - t)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _seasons(y: FloatArray, trend: FloatArray, n: int, m: int, out: FloatArray) -> None:
     """Local lines, with tricube weights, through the detrended values of each phase."""
     reach = SPAN + 0.5
@@ -99,7 +99,7 @@ def _seasons(y: FloatArray, trend: FloatArray, n: int, m: int, out: FloatArray) 
         out[t] = (w2 * v0 - w1 * v1) / spread if spread > 1e-9 * w0 * w0 else v0 / w0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def seasonal_strength(y: FloatArray, n: int, m: int, work: FloatArray) -> float:
     """1 - var(remainder) / var(season + remainder), at least 0. n >= 2 m + 1; work [3, >= n]."""
     trend, season, adjusted = work[0], work[1], work[2]
@@ -123,7 +123,7 @@ def seasonal_strength(y: FloatArray, n: int, m: int, work: FloatArray) -> float:
     return max(1.0 - rest_variance / whole_variance, 0.0) if whole_variance > 1e-20 else 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def kpss(y: FloatArray, n: int) -> float:
     """The statistic of level stationarity; 0 for a constant."""
     mean = 0.0
@@ -147,7 +147,7 @@ def kpss(y: FloatArray, n: int) -> float:
     return total / (n * variance)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def difference(y: FloatArray, n: int, lag: int) -> int:
     """Difference y in place; returns what is left of n."""
     for t in range(n - lag):
@@ -155,7 +155,7 @@ def difference(y: FloatArray, n: int, lag: int) -> int:
     return n - lag
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def is_constant(y: FloatArray, n: int) -> bool:
     """Whether values, on a scale of about 1, do not differ."""
     low, high = np.inf, -np.inf
@@ -164,7 +164,7 @@ def is_constant(y: FloatArray, n: int) -> bool:
     return high - low <= 1e-11
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def choose_differences(
     y: FloatArray, n: int, m: int, d: int, sd: int, max_d: int, max_sd: int, work: FloatArray
 ) -> tuple[int, int]:

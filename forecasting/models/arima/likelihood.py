@@ -72,7 +72,7 @@ class Work(NamedTuple):
     square: FloatArray  # [2, MAX_FREE, MAX_FREE + 1]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def workspace(n: int, n_columns: int, r: int) -> Work:
     """Buffers for at most n points, n_columns columns and r states."""
     return Work(
@@ -92,7 +92,7 @@ def workspace(n: int, n_columns: int, r: int) -> Work:
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _filter(data: Data, r: int, phi: FloatArray, moments: FloatArray, work: Work) -> float:
     """Standardised innovations of every column into work.filtered; leaves the states after the last point and the
     last gain. Returns sum log F_t."""
@@ -152,7 +152,7 @@ def _filter(data: Data, r: int, phi: FloatArray, moments: FloatArray, work: Work
     return logs + math.log(product)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _regress(data: Data, work: Work, out: FloatArray) -> tuple[float, float, int]:
     """Least squares of the filtered columns: coefficients in work.beta, what is left of the series in `out`.
 
@@ -212,7 +212,7 @@ def _regress(data: Data, work: Work, out: FloatArray) -> tuple[float, float, int
     return total, determinant, counted
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def evaluate(data: Data, orders: Int64Array, x: FloatArray, work: Work, out: FloatArray) -> tuple[float, float, int]:
     """One pass: (n log S + sum log F + log determinant, S, n) at partial autocorrelations x.
 
@@ -238,7 +238,7 @@ def evaluate(data: Data, orders: Int64Array, x: FloatArray, work: Work, out: Flo
     return value, total, n
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def minus_two_log_likelihood(value: float, n: int) -> float:
     """-2 log L from `evaluate`'s first number."""
     return value + n * (math.log(2.0 * math.pi / n) + 1.0)

@@ -13,8 +13,9 @@ from forecasting.covariates import regressors
 from forecasting.models.arima import layout, paths
 from forecasting.models.arima.options import ArimaHyperparameters
 from forecasting.models.arima.rows import fit_rows
+from forecasting.models.arima.taken_apart import take_apart
 from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Fitted, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, Status
 
 LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
 CONSTANT = "constant"
@@ -30,9 +31,9 @@ _CRITERIA = ("aicc", "aic", "bic")
 class Arima(Model):
     """Seasonal ARIMA(p, d, q)(P, D, Q)m with regressors, by exact maximum likelihood.
 
-    parameters: orders, the season of the seasonal factors, constant (mean or drift of scaled values), the errors'
-    deviation sigma (of scaled values, degrees of freedom taken off), log-likelihood and criterion of the values (of
-    the transformed ones with a Box-Cox transform), how values were scaled (divided by unit, transformed, less offset,
+    parameters: orders, the season of the seasonal factors, mean (of scaled values, with a difference their drift), the
+    errors' deviation sigma (of scaled values, degrees of freedom taken off), log-likelihood and criterion of the values
+    (transformed ones with a Box-Cox transform), how values were scaled (divided by unit, transformed, less offset,
     divided by scale), gap (periods since the last observation), observations, coefficients.
     states: see `paths`.
     """
@@ -88,6 +89,41 @@ class Arima(Model):
             np.ascontiguousarray(fitted.state_offsets),
         )
         return replace(fitted, rows=rows, parameters=parameters, states=states)
+
+    def components(self, fitted: Fitted, horizon: int) -> Components | None:
+        """level (what the errors of the regression were expected to be, constant included), a part a regressor, holiday
+        and Fourier season, remainder (one-step errors). None with a Box-Cox transform, whose parts do not add up.
+
+        One-step errors come from the final gain run from the row's begin, so the first season's are rough.
+        """
+        rows, options = fitted.rows, fitted.hyperparameters
+        assert isinstance(options, ArimaHyperparameters)
+        if options.box_cox is not None:
+            return None
+        columns = design(rows, options, horizon)
+        own = regressors(rows.batch, options)
+        seasons = options.fourier(rows.season_length)
+        labels = [*own.base, *(f"season_{period:g}" for period, order in seasons for _ in range(2 * order))]
+        parts = tuple(dict.fromkeys(labels))
+        names = ("level", *parts, "remainder")
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(rows.end - rows.begin + horizon, out=offsets[1:])
+        values = np.full((int(offsets[-1]), len(names)), np.nan)
+        take_apart(
+            rows.batch.values,
+            rows.begin,
+            rows.end,
+            rows.series,
+            columns,
+            np.array([1 + parts.index(label) for label in labels], dtype=np.int64),
+            np.ascontiguousarray(fitted.parameters),
+            np.ascontiguousarray(fitted.states),
+            np.ascontiguousarray(fitted.state_offsets),
+            self.predict(fitted, horizon, (0.5,)).mean,
+            values,
+            offsets,
+        )
+        return Components(names, values, offsets)
 
 
 def design(rows: Rows, options: ArimaHyperparameters, horizon: int = 0) -> layout.Columns:
@@ -161,7 +197,7 @@ def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray) -> Fitt
     )
     offsets = np.zeros(n + 1, dtype=np.int64)
     np.cumsum(sizes, out=offsets[1:])
-    _explain(flags, options, blank)
+    _explain(flags, blank)
     return Fitted(
         rows=rows,
         hyperparameters=options,
@@ -174,7 +210,7 @@ def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray) -> Fitt
     )
 
 
-def _explain(flags: np.ndarray, options: ArimaHyperparameters, blank: Blank) -> None:
+def _explain(flags: np.ndarray, blank: Blank) -> None:
     """Status and reason of each row from its flags; the gravest reason wins."""
     for bit, reason in (
         (layout.SHORT_SEASON, LESS_THAN_TWO_SEASONS),

@@ -50,13 +50,13 @@ class ArimaHyperparameters(RegressionHyperparameters):
     criterion: Literal["aicc", "aic", "bic"] = "aicc"
     """Which information criterion chooses."""
     seasonality: Literal["auto", "arima", "fourier", "none"] = "auto"
-    """Seasonal factors, Fourier terms as regressors, or no season. auto: factors for seasons of up to 24 periods, Fourier
-    terms for longer ones."""
+    """Seasonal factors, Fourier terms as regressors, or no season. auto: factors for seasons of up to 24 periods,
+    Fourier terms for longer ones."""
     fourier_order: int = Field(default=4, ge=1, le=50)
     """Pairs of Fourier terms a season, at most half its length."""
     fourier_seasons: tuple[Annotated[float, Field(gt=1)], ...] = ()
-    """Further seasons in periods, such as 168 for a week of hours or 365.25 for a year of days: each takes Fourier terms
-    in the series that saw it twice."""
+    """Further seasons in periods, such as 168 for a week of hours or 365.25 for a year of days: each takes Fourier
+    terms in the rows that saw it twice."""
     box_cox: float | Literal["auto"] | None = Field(default=None)
     """Power of a Box-Cox transform of positive series, auto for Guerrero's choice."""
     bias_adjust: bool = True

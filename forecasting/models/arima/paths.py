@@ -41,7 +41,7 @@ ORDER_PLACES = (AR, MA, SEASONAL_AR, SEASONAL_MA)
 FACTOR_PLACES = (0, MAX_LAGS, 2 * MAX_LAGS, 2 * MAX_LAGS + MAX_SEASONAL)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def unfold(p: FloatArray, phi: FloatArray, theta: FloatArray, diff: FloatArray) -> tuple[int, int]:
     """Expand stored coefficients; returns sizes of the ARMA state and of the differencing. All buffers are zeroed."""
     orders, c = np.zeros(4, dtype=np.int64), np.zeros(MAX_FREE)
@@ -56,7 +56,7 @@ def unfold(p: FloatArray, phi: FloatArray, theta: FloatArray, diff: FloatArray) 
     return r, differencing(int(p[D]), int(p[SEASONAL_D]), m, diff)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def buffer_size(p: FloatArray) -> int:
     """A size that every polynomial of these parameters [R, ...] fits into."""
     largest = 4
@@ -65,10 +65,10 @@ def buffer_size(p: FloatArray) -> int:
             m = p[r, SEASON_LENGTH]
             arma = max(p[r, AR] + m * p[r, SEASONAL_AR], p[r, MA] + m * p[r, SEASONAL_MA])
             largest = max(largest, int(arma), int(p[r, D] + m * p[r, SEASONAL_D]))
-    return largest + 2
+    return int(largest + 2)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def step(
     innovation: float,
     r: int,
@@ -91,19 +91,19 @@ def step(
         s[r + j] = s[r + j - 1]
     if size > 0:
         s[r] = level
-    return level
+    return float(level)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _regression(columns: Columns, series: int, t: int, beta: FloatArray) -> float:
     total = 0.0
     for k in range(len(beta)):
         if beta[k] != 0.0:
             total += beta[k] * regressor(columns, series, k, t)
-    return total
+    return float(total)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _untransformed(z: float, power: float) -> float:
     if math.isnan(power):
         return z
@@ -113,7 +113,7 @@ def _untransformed(z: float, power: float) -> float:
     return base ** (1.0 / power) if base > 0.0 else (0.0 if power > 0.0 else np.inf)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def forecast_rows(
     end: Int64Array,
     series: Int64Array,
@@ -162,7 +162,7 @@ def forecast_rows(
                 quantiles[row, h - gap, j] = unit * _untransformed(middle + z[j] * deviation, q[BOX_COX])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def advance_rows(
     values: FloatArray,
     begin: Int64Array,

@@ -22,7 +22,7 @@ MAX_FREE = 2 * MAX_LAGS + 2 * MAX_SEASONAL
 P, Q, SP, SQ = range(4)  # places of the four orders
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def to_coefficients(partial: FloatArray, n: int, out: FloatArray) -> None:
     """Coefficients of 1 - sum out_j B^j from n partial autocorrelations (Durbin-Levinson)."""
     for k in range(n):
@@ -35,7 +35,7 @@ def to_coefficients(partial: FloatArray, n: int, out: FloatArray) -> None:
             out[k // 2] *= 1.0 - r
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def to_partial(coefficients: FloatArray, n: int, out: FloatArray) -> bool:
     """The inverse of `to_coefficients`; False, and `out` of no use, where the polynomial has a root inside or on the
     unit circle."""
@@ -54,7 +54,7 @@ def to_partial(coefficients: FloatArray, n: int, out: FloatArray) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def factors(orders: Int64Array, x: FloatArray, out: FloatArray) -> None:
     """Coefficients of the four factors, one after the other as in x, with the signs of the module."""
     i = 0
@@ -67,7 +67,7 @@ def factors(orders: Int64Array, x: FloatArray, out: FloatArray) -> None:
         i += n
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def multiply_out(orders: Int64Array, m: int, c: FloatArray, phi: FloatArray, theta: FloatArray) -> int:
     """Expand the factors: phi[j] is the coefficient of y_{t-1-j}, theta[j] that of e_{t-1-j}; both zero beyond.
 
@@ -97,10 +97,10 @@ def multiply_out(orders: Int64Array, m: int, c: FloatArray, phi: FloatArray, the
         theta[lag - 1] += s
         for j in range(q):
             theta[lag + j] += s * c[p + j]
-    return r
+    return int(r)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def first_moments(
     n_phi: int, n_theta: int, r: int, phi: FloatArray, theta: FloatArray, table: FloatArray, lines: FloatArray
 ) -> bool:
@@ -172,7 +172,7 @@ def first_moments(
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def roots_beyond(orders: Int64Array, m: int, c: FloatArray, distance: float, line: FloatArray) -> bool:
     """Whether every root of every factor has modulus above `distance`: whether the factors stay stationary with B
     replaced by distance B. line [2 MAX_LAGS]."""
@@ -190,7 +190,7 @@ def roots_beyond(orders: Int64Array, m: int, c: FloatArray, distance: float, lin
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def differencing(d: int, sd: int, m: int, out: FloatArray) -> int:
     """Coefficients of 1 - (1 - B)^d (1 - B^m)^D: y_t = w_t + sum out_j y_{t-1-j}. Returns their number d + m D."""
     size = d + m * sd

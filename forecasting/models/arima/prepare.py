@@ -12,13 +12,13 @@ from forecasting.frequency import Int64Array
 from forecasting.models.arima.layout import Columns
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def transformed(y: float, power: float) -> float:
     """Box and Cox (1964)."""
     return math.log(y) if power == 0.0 else (y**power - 1.0) / power
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def guerrero(y: FloatArray, n: int, m: int) -> float:
     """The power in [-1, 2] whose transform makes the spread of subseries of a season least dependent on their level:
     the smallest coefficient of variation of s / mean^(1 - power). Guerrero (1993), "Time-series analysis supported by
@@ -52,7 +52,7 @@ def guerrero(y: FloatArray, n: int, m: int) -> float:
     return best_power if abs(best_power) > 1e-9 else 0.0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def standardise(y: FloatArray, n: int, centred: bool) -> tuple[float, float]:
     """Bring y [n], with gaps, to deviation 1 in place; returns what was subtracted and divided by (0: constant)."""
     first, count, total = 0.0, 0, 0.0
@@ -79,13 +79,13 @@ def standardise(y: FloatArray, n: int, centred: bool) -> tuple[float, float]:
     return offset, scale
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def regressor(columns: Columns, series: int, k: int, t: int) -> float:
     """Column k of a series at position t of the flat values."""
     i = t - columns.series_begin[series]
     n_own = columns.own.shape[1]
     if k < n_own:
-        return columns.own[columns.own_offsets[series] + i, k]
+        return float(columns.own[columns.own_offsets[series] + i, k])
     k -= n_own
     season = 0
     while k >= 2 * columns.orders[season]:
@@ -96,11 +96,23 @@ def regressor(columns: Columns, series: int, k: int, t: int) -> float:
     return math.sin(2.0 * math.pi * turns) if k % 2 == 0 else math.cos(2.0 * math.pi * turns)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
+def _period(columns: Columns, k: int) -> float:
+    """Periods in the season of Fourier column k."""
+    season = 0
+    while k >= 2 * columns.orders[season]:
+        k -= 2 * columns.orders[season]
+        season += 1
+    return float(columns.periods[season])
+
+
+@numba.njit(cache=True, error_model="numpy")
 def load_regressors(
     columns: Columns, series: int, begin: int, n: int, n_columns: int, most: int, out: FloatArray, factors: FloatArray
 ) -> int:
-    """Columns of the n periods from `begin`, centred and of deviation 1, into out [.., n]; constant ones are left out.
+    """Columns of the n periods from `begin`, centred and of deviation 1, into out [.., n].
+
+    Constant ones are left out, and Fourier terms of a season that the row has not seen twice.
 
     factors [2, n_columns]: what each was divided by, 0 for one left out, and what was subtracted. At most `most` are
     taken. Returns how many were.
@@ -109,7 +121,7 @@ def load_regressors(
     for k in range(n_columns):
         factors[0, k] = 0.0
         factors[1, k] = 0.0
-        if taken >= most:
+        if taken >= most or (k >= columns.own.shape[1] and n < 2.0 * _period(columns, k - columns.own.shape[1])):
             continue
         line = out[taken]
         total = 0.0
@@ -131,7 +143,7 @@ def load_regressors(
     return taken
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def without_regressors(y: FloatArray, x: FloatArray, k: int, n: int, normal: FloatArray, out: FloatArray) -> None:
     """Least-squares residuals of y on a constant and k columns, for the choice of differences."""
     mean = 0.0
@@ -167,7 +179,7 @@ def without_regressors(y: FloatArray, x: FloatArray, k: int, n: int, normal: Flo
         out[t] = s
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def difference_into(y: FloatArray, n: int, d: int, sd: int, m: int, out: FloatArray) -> int:
     """Differences of y into out, which is as long; returns how many there are."""
     for t in range(n):
@@ -181,7 +193,7 @@ def difference_into(y: FloatArray, n: int, d: int, sd: int, m: int, out: FloatAr
     return left
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def first_nonzero(line: FloatArray, n: int) -> int:
     """The first place that is not 0, n for none."""
     for t in range(n):
@@ -190,7 +202,7 @@ def first_nonzero(line: FloatArray, n: int) -> int:
     return n
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def mark_missing(y: FloatArray, n: int, most: int, places: Int64Array) -> int:
     """Places of the last `most` missing values, in order; returns how many there are in all."""
     count = 0

@@ -83,7 +83,7 @@ class Room(NamedTuple):
     differencing: FloatArray  # [max_d + m max_D]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _trim(values: FloatArray, begin: int, end: int) -> tuple[int, int, int]:
     """First and one past the last observation, and how many there are."""
     first, last, count = end, begin, 0
@@ -95,7 +95,7 @@ def _trim(values: FloatArray, begin: int, end: int) -> tuple[int, int, int]:
     return first, last, count
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _load(values: FloatArray, first: int, last: int, plan: Plan, p: FloatArray, room: Room) -> int:
     """Scaled and transformed values into room.y, how into p; returns flags."""
     n, flags = last - first, 0
@@ -123,7 +123,7 @@ def _load(values: FloatArray, first: int, last: int, plan: Plan, p: FloatArray, 
     return flags
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _columns(n: int, d: int, sd: int, m: int, n_missing: int, n_regressors: int, room: Room) -> Data:
     """All columns, differenced; the constant comes last."""
     left = difference_into(room.filled, n, d, sd, m, room.columns[0])
@@ -144,13 +144,12 @@ def _columns(n: int, d: int, sd: int, m: int, n_missing: int, n_regressors: int,
     return Data(room.columns, room.first, n_missing, at + 1, left, m)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _store(
     data: Data,
     orders: Int64Array,
     x: FloatArray,
     n: int,
-    n_regressors: int,
     p: FloatArray,
     state: FloatArray,
     room: Room,
@@ -195,10 +194,10 @@ def _store(
                 at += 1
         state[r + j] = s
     p[CONSTANT] = constant
-    return r + size + k_all
+    return int(r + size + k_all)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _flat(level: float, p: FloatArray, state: FloatArray, n_columns: int) -> int:
     """A constant, or a single observation: a mean without spread."""
     p[AR], p[D], p[MA], p[SEASONAL_AR], p[SEASONAL_D], p[SEASONAL_MA] = 0, 0, 0, 0, 0, 0
@@ -208,7 +207,7 @@ def _flat(level: float, p: FloatArray, state: FloatArray, n_columns: int) -> int
     return 1 + n_columns
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _earlier(p: FloatArray, orders: Int64Array, x: FloatArray, line: FloatArray) -> None:
     """Orders and partial autocorrelations of stored numbers."""
     at = 0
@@ -224,7 +223,7 @@ def _earlier(p: FloatArray, orders: Int64Array, x: FloatArray, line: FloatArray)
     orders[4] = 1 if p[CONSTANT] != 0.0 else 0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _fit_row(
     values: FloatArray,
     begin: int,
@@ -317,11 +316,11 @@ def _fit_row(
     change = 2.0 * used * math.log(p[SCALE])
     p[LOG_LIKELIHOOD], p[CRITERION] = -0.5 * (minus_two + change), score + change
     p[SIGMA] = math.sqrt(total / max(used - n_free, 1))
-    size = _store(seen, orders[:4], x, n, n_regressors, p, state, room, work)
+    size = _store(seen, orders[:4], x, n, p, state, room, work)
     return flags | (LIMIT if limit else 0), passes + spent + 1, size
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def fit_rows(
     values: FloatArray,
     begin: Int64Array,

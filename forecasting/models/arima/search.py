@@ -6,6 +6,7 @@ ended: partial autocorrelations nest, so most candidates need two or three steps
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -21,6 +22,7 @@ MAX_MODELS = 400
 STEPWISE_MODELS = 94  # R's nmodels
 NEAREST_ROOT = 1.01
 """Candidates with a root closer to the unit circle are refused, as in R: their forecasts are not stable."""
+INWARDS = 0.6
 AICC, AIC, BIC = range(3)
 ROUGH, FINE = 1e-2, 1e-7
 _NEIGHBOURS = np.array(
@@ -67,7 +69,7 @@ class Tried(NamedTuple):
     score: FloatArray
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def tried_none() -> Tried:
     """Room for the candidates of a series."""
     return Tried(
@@ -75,11 +77,11 @@ def tried_none() -> Tried:
     )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def criterion(value: float, n: int, parameters: int, which: int) -> float:
     """AICc, AIC or BIC from -2 log L."""
     if which == BIC:
-        return value + parameters * np.log(n)
+        return value + parameters * math.log(n)
     aic = value + 2.0 * parameters
     if which == AIC:
         return aic
@@ -87,14 +89,14 @@ def criterion(value: float, n: int, parameters: int, which: int) -> float:
     return aic + 2.0 * parameters * (parameters + 1) / room if room > 0 else np.inf
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def with_constant(data: Data, constant: int, constant_column: int) -> Data:
     """The data with or without its last column, the constant."""
     kept = data.n_columns if constant == 1 else constant_column
     return Data(data.columns, data.first, data.n_missing, kept, data.n, data.m)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _start(orders: Int64Array, tried: Tried, count: int, x: FloatArray) -> None:
     """Partial autocorrelations of the nearest estimated candidate; what it lacks begins slightly off zero, so that
     AR and MA terms do not cancel."""
@@ -117,7 +119,7 @@ def _start(orders: Int64Array, tried: Tried, count: int, x: FloatArray) -> None:
         source += had
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def score_of(
     data: Data, orders: Int64Array, x: FloatArray, space: Space, tolerance: float, max_passes: int, work: Work
 ) -> tuple[float, float, float, int, int]:
@@ -128,7 +130,14 @@ def score_of(
     return criterion(minus_two, n, parameters, space.criterion), minus_two, total, n, passes
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
+def _stable(data: Data, orders: Int64Array, x: FloatArray, work: Work) -> bool:
+    """Whether all roots keep their distance from the unit circle."""
+    factors(orders[:4], x, work.coefficients)
+    return roots_beyond(orders[:4], data.m, work.coefficients, NEAREST_ROOT, work.step[7])
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _try(
     data: Data,
     orders: Int64Array,
@@ -163,15 +172,19 @@ def _try(
     tried.orders[count] = orders
     seen = with_constant(data, orders[4], constant_column)
     score, _, _, _, passes = score_of(seen, orders, x, space, ROUGH, min(budget, 30 * (k + 2)), work)
-    if k > 0 and score < np.inf:
-        factors(orders[:4], x, work.coefficients)
-        if not roots_beyond(orders[:4], data.m, work.coefficients, NEAREST_ROOT, work.step[7]):
+    if k > 0 and score < np.inf and not _stable(seen, orders, x, work):
+        # Likelihoods pile up at the border (Sargan and Bhargava 1983); there may be an optimum inside as well.
+        for j in range(k):
+            x[j] *= INWARDS
+        score, _, _, _, again = score_of(seen, orders, x, space, ROUGH, min(budget, 30 * (k + 2)), work)
+        passes += again
+        if not _stable(seen, orders, x, work):
             score = np.inf
     tried.score[count] = score
     return count + 1, passes
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def search(
     data: Data, constant_column: int, space: Space, tried: Tried, max_passes: int, work: Work
 ) -> tuple[int, int, bool]:
@@ -227,7 +240,7 @@ def search(
     return count, passes, False
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def best_of(tried: Tried, count: int) -> int:
     """Place of the lowest score; -1 for none."""
     best = -1
