@@ -184,6 +184,13 @@ COMPARISONS = (
         {"monthly": 12, "daily": 12, "hospital": 24, "m3_monthly": 24, "m4_weekly": 6, "m4_hourly": 6},
         50,
     ),
+    Comparison(
+        "arima",
+        "AutoARIMA",
+        statsforecast("AutoARIMA"),
+        {"monthly": 6, "daily": 3, "hospital": 24, "m3_monthly": 24, "m4_weekly:1": 6, "m4_hourly": 1},
+        50,
+    ),
     Comparison("croston_sba", "CrostonSBA", constant("CrostonSBA"), {"car_parts": 500}, None),
     Comparison("tsb", "TSB", constant("TSB", alpha_d=0.1, alpha_p=0.1), {"car_parts": 500}, None),
     Comparison("adida", "ADIDA", constant("ADIDA"), {"car_parts": 500}, None),

@@ -32,7 +32,7 @@ class Arima(Model):
     """Seasonal ARIMA(p, d, q)(P, D, Q)m with regressors, by exact maximum likelihood.
 
     parameters: orders, the season of the seasonal factors, mean (of scaled values, with a difference their drift), the
-    errors' deviation sigma (of scaled values, degrees of freedom taken off), log-likelihood and criterion of the values
+    errors' deviation sigma (of scaled values, degrees of freedom taken off), log-likelihood and criterion of values
     (transformed ones with a Box-Cox transform), how values were scaled (divided by unit, transformed, less offset,
     divided by scale), gap (periods since the last observation), observations, coefficients.
     states: see `paths`.
@@ -91,8 +91,8 @@ class Arima(Model):
         return replace(fitted, rows=rows, parameters=parameters, states=states)
 
     def components(self, fitted: Fitted, horizon: int) -> Components | None:
-        """level (what the errors of the regression were expected to be, constant included), a part a regressor, holiday
-        and Fourier season, remainder (one-step errors). None with a Box-Cox transform, whose parts do not add up.
+        """level (what the errors of the regression were expected to be, constant included), a part a regressor,
+        holiday and Fourier season, remainder (one-step errors). None with a Box-Cox transform: parts do not add up.
 
         One-step errors come from the final gain run from the row's begin, so the first season's are rough.
         """
