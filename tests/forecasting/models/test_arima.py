@@ -1,0 +1,126 @@
+"""ARIMA against statsmodels at the same parameters, and against statsforecast's choices (golden file)."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+import forecasting
+from forecasting import SeriesBatch
+from forecasting.models.arima import layout
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "arima.csv"
+
+
+def batch(y: np.ndarray, x: np.ndarray | None = None) -> SeriesBatch:
+    related = {} if x is None else {"x": [x]}
+    return SeriesBatch.from_arrays([y], "2010-01-01", "MS", related=related, known_in_future=list(related))
+
+
+def seasonal(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    e, y = rng.normal(size=n), np.zeros(n)
+    for t in range(n):
+        y[t] = 0.5 * y[t - 1] + e[t] + (0.4 * e[t - 12] if t >= 12 else 0.0) if t else e[0]
+    return 20.0 + y
+
+
+def numbers(fitted: forecasting.FittedBatch) -> tuple[dict[str, float], np.ndarray]:
+    p = fitted.numbers.parameters[0]
+    return dict(zip(layout.NAMES, p, strict=True)), p[layout.COEFFICIENTS :][~np.isnan(p[layout.COEFFICIENTS :])]
+
+
+@pytest.mark.parametrize("gaps", [(), (3, 17, 18, 19, 60)])
+@pytest.mark.parametrize("with_x", [False, True])
+@pytest.mark.parametrize(
+    ("order", "seasonal_order"), [((1, 0, 1), (0, 0, 0)), ((2, 0, 0), (1, 0, 1)), ((0, 0, 2), (0, 0, 1))]
+)
+def test_the_likelihood_is_statsmodels(
+    order: tuple[int, int, int], seasonal_order: tuple[int, int, int], with_x: bool, gaps: tuple[int, ...]
+) -> None:
+    y = seasonal(96, 4)
+    x = np.random.default_rng(1).normal(5, 2, 96)
+    y = y + 0.7 * x if with_x else y
+    y[list(gaps)] = np.nan
+    fitted = forecasting.fit(batch(y, x if with_x else None), "arima", order=order, seasonal_order=seasonal_order)
+    p, coefficients = numbers(fitted)
+    beta = [p["offset"] + p["scale"] * p["mean"]]
+    columns = [np.ones(96)]
+    if with_x:
+        beta.append(p["scale"] * fitted.numbers.states[-1])
+        columns.append(x)
+    season = (*seasonal_order, 12 if any(seasonal_order) else 0)
+    peer = SARIMAX(y, exog=np.stack(columns, 1), order=order, seasonal_order=season, concentrate_scale=True)
+    expected = peer.loglike(np.r_[beta, coefficients])
+    assert p["log_likelihood"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_likelihood_with_differences_is_that_of_the_differences() -> None:
+    y = np.cumsum(seasonal(80, 2) - 19.8)
+    p, coefficients = numbers(forecasting.fit(batch(y), "arima", order=(1, 1, 1), constant="never"))
+    expected = SARIMAX(np.diff(y), order=(1, 0, 1), concentrate_scale=True).loglike(coefficients)
+    assert p["log_likelihood"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_forecasts_are_statsmodels() -> None:
+    """Mean and deviation, with differences, a seasonal factor and a regressor known ahead."""
+    x = np.random.default_rng(1).normal(5, 2, 132)
+    y = np.cumsum(seasonal(120, 7) - 20.0) + 0.7 * x[:120]
+    fitted = forecasting.fit(batch(y, x), "arima", order=(1, 1, 1), seasonal_order=(0, 0, 1), constant="never")
+    p, coefficients = numbers(fitted)
+    ours = fitted.predict(12, (0.1, 0.5, 0.9), fallback=False)
+    peer = SARIMAX(y, exog=x[:120], order=(1, 1, 1), seasonal_order=(0, 0, 1, 12))
+    beta = p["scale"] * fitted.numbers.states[-1]
+    theirs = peer.smooth(np.r_[beta, coefficients, (p["scale"] * p["sigma"]) ** 2]).get_forecast(12, exog=x[120:])
+    np.testing.assert_allclose(ours.mean[0], theirs.predicted_mean, rtol=1e-5)
+    deviation = (ours.quantiles[0, :, 2] - ours.quantiles[0, :, 1]) / 1.2815515655446004
+    np.testing.assert_allclose(deviation, theirs.se_mean, rtol=1e-3)
+
+
+def test_components_add_up() -> None:
+    x = np.random.default_rng(1).normal(5, 2, 102)
+    y = seasonal(96, 3) + 0.7 * x[:96]
+    fitted = forecasting.fit(batch(y, x), "arima")
+    parts = fitted.components(6)
+    assert parts is not None
+    assert parts.names == ("level", "x", "remainder")
+    total = parts.values.sum(axis=1)
+    np.testing.assert_allclose(total[:96], y, rtol=1e-9)
+    np.testing.assert_allclose(total[96:], fitted.predict(6).mean[0], rtol=1e-9)
+
+
+def test_box_cox_keeps_forecasts_positive() -> None:
+    y = np.exp(np.random.default_rng(5).normal(0, 1.0, 60))
+    result = forecasting.forecast(batch(y), "arima", 6, fallback=False, box_cox=0.0)
+    assert (result.quantiles > 0).all()
+    assert (result.mean > result.quantiles[:, :, 1]).all()
+
+
+def test_optima_and_choices_beside_statsforecast() -> None:
+    """Log-likelihood at its orders no worse on 95 %; AICc of our choice, at equal d and D, no worse on average."""
+    worse, gained = [], []
+    with GOLDEN.open() as file:
+        for row in csv.DictReader(file):
+            m, y = int(row["m"]), np.array([float(v) for v in row["values"].split()])
+            p, d, q, sp, sd, sq = (int(row[name]) for name in ("p", "d", "q", "P", "D", "Q"))
+            free = forecasting.fit(batch(y), "arima", season_length=m)
+            chosen, _ = numbers(free)
+            if (chosen["d"], chosen["D"]) == (d, sd):
+                gained.append(chosen["criterion"] - float(row["aicc"]))
+            if int(row["constant"]) or d + sd > 0:
+                same = forecasting.fit(
+                    batch(y),
+                    "arima",
+                    season_length=m,
+                    order=(p, d, q),
+                    seasonal_order=(sp, sd, sq),
+                    constant="always" if int(row["constant"]) else "never",
+                )
+                worse.append(numbers(same)[0]["log_likelihood"] < float(row["log_likelihood"]) - 1e-2)
+    assert len(worse) > 20
+    assert np.mean(worse) <= 0.05
+    assert np.mean(gained) <= 0.0
