@@ -160,13 +160,12 @@ def select(
         if got < least:
             chosen, least = form, got
             best[:4] = p[:4]
-    if chosen >= 0 and math.isnan(start[0]):
-        # The sum of squares often has a minimum on either side of the usual start.
+    if chosen >= 0 and math.isnan(start[0]) and box[chosen, 0, 1] < WIDE:
+        # The sum of squares often has a minimum on either side of the usual start; tight bounds leave them alone, as
+        # they fit better and forecast worse.
         for k in range(2):
             if spent >= limit or (k == 1 and best[0] > NEAR_ONE):
                 break
-            if k == 0 and box[chosen, 0, 1] > WIDE:
-                continue  # tight bounds: pulling the level back fits better and forecasts worse
             p[:4] = best[:4]
             p[0], p[1] = (DRAWN_BACK[0], DRAWN_BACK[1]) if k == 0 else (BELOW_ONE[0], BELOW_ONE[1])
             for i in range(4):
