@@ -113,8 +113,8 @@ def descend(
                 step = b[i, k]
                 room = LIMIT - abs(x[i]) if step * x[i] > 0.0 else LIMIT + abs(x[i])
                 if abs(step) > room and room > 1e-7:
-                    # Half of the way to the border at a time: the likelihood bends sharply there.
-                    step = np.sign(step) * (0.5 * room if room > 1e-3 else room)
+                    # Three quarters of the way to the border at a time: the likelihood bends sharply there.
+                    step = np.sign(step) * (0.75 * room if room > 1e-3 else room)
                 trial[i] = min(max(x[i] + step, -LIMIT), LIMIT)
             found, found_total, found_n = evaluate(data, orders, trial, work, work.residuals[1])
             passes += 1

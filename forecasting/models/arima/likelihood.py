@@ -93,6 +93,26 @@ def workspace(n: int, n_columns: int, r: int) -> Work:
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _filter_on(data: Data, begin: int, r: int, phi: FloatArray, f: float, work: Work) -> None:
+    """The rest of `_filter` once gain and variance stay, a column at a time."""
+    k = work.gain[0]
+    root = 1.0 / math.sqrt(f)
+    inverse = root * root
+    for c in range(data.n_columns):
+        a, line, out = work.state[c], data.columns[c], work.filtered[c]
+        first = max(begin, data.first[c])
+        for t in range(begin, min(first, data.n)):
+            out[t] = 0.0
+        for t in range(first, data.n):
+            a0 = a[0]
+            v = line[t] - a0
+            out[t] = v * root
+            w = v * inverse
+            for i in range(r):
+                a[i] = a[i + 1] + phi[i] * a0 + k[i] * w
+
+
+@numba.njit(cache=True, error_model="numpy")
 def _filter(data: Data, r: int, phi: FloatArray, moments: FloatArray, work: Work) -> float:
     """Standardised innovations of every column into work.filtered; leaves the states after the last point and the
     last gain. Returns sum log F_t."""
@@ -109,7 +129,7 @@ def _filter(data: Data, r: int, phi: FloatArray, moments: FloatArray, work: Work
         for i in range(r + 1):
             state[c, i] = 0.0
     factor = -1.0 / f
-    logs, product, steady = 0.0, 1.0, False
+    logs, product = 0.0, 1.0
     for t in range(n):
         root = 1.0 / math.sqrt(f)
         inverse = root * root
@@ -128,8 +148,6 @@ def _filter(data: Data, r: int, phi: FloatArray, moments: FloatArray, work: Work
             w = v * inverse
             for i in range(r):
                 a[i] = a[i + 1] + phi[i] * a0 + k[i] * w
-        if steady or t == n - 1:
-            continue
         l0 = l[0]
         if l0 == 0.0:
             for i in range(r):
@@ -148,7 +166,10 @@ def _filter(data: Data, r: int, phi: FloatArray, moments: FloatArray, work: Work
             largest = 0.0
             for i in range(r):
                 largest = max(largest, abs(l[i]))
-            steady = -factor * largest * largest < STEADY
+            if -factor * largest * largest < STEADY:
+                logs += (n - 1 - t) * math.log(f)
+                _filter_on(data, t + 1, r, phi, f, work)
+                break
     return logs + math.log(product)
 
 
