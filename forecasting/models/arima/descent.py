@@ -60,9 +60,9 @@ def _jacobian(data: Data, orders: Int64Array, x: FloatArray, k: int, work: Work)
 
 @numba.njit(cache=True, error_model="numpy")
 def descend(
-    data: Data, orders: Int64Array, x: FloatArray, tolerance: float, max_passes: int, work: Work
+    data: Data, orders: Int64Array, x: FloatArray, tolerance: float, stride: float, max_passes: int, work: Work
 ) -> tuple[float, float, int, int]:
-    """Improve x in place until a step promises less than `tolerance` in -2 log L.
+    """Improve x in place until a step promises less than `tolerance` in -2 log L. No step is longer than `stride`.
 
     Returns `evaluate`'s numbers at x and passes spent.
     """
@@ -110,7 +110,7 @@ def descend(
             if promise < tolerance:
                 return best, total, n, passes
             for i in range(k):
-                step = b[i, k]
+                step = b[i, k] * min(stride / longest, 1.0)
                 room = LIMIT - abs(x[i]) if step * x[i] > 0.0 else LIMIT + abs(x[i])
                 if abs(step) > room and room > 1e-7:
                     # Three quarters of the way to the border at a time: the likelihood bends sharply there.

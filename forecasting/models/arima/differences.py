@@ -6,7 +6,9 @@ where it is above 0.64 (the rule of R's `nsdiffs`, forecast 8.0 and later). The 
 (Cleveland et al. 1990): seasons by local lines over the same phase of 11 cycles, trend by moving averages of a cycle.
 
 KPSS: Kwiatkowski, Phillips, Schmidt and Shin (1992), level stationarity at 5 % with trunc(3 sqrt(n) / 13) lags, the
-rule of R's `ndiffs`.
+rule of R's `ndiffs`. A second difference needs 2.5 % with a lag more: series of less than 19 points would get no lag,
+and then the test takes any autocorrelation of the differences for a changing drift; a needless second difference makes
+errors grow with the horizon to the power 3/2.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import numpy as np
 from forecasting.batch import FloatArray
 
 STRONG_SEASON = 0.64
-KPSS_CRITICAL = 0.463
+KPSS_CRITICAL = (0.463, 0.574)
+"""5 % and 2.5 % (Table 1 of the paper)."""
 SPAN = 5  # cycles to each side that the seasonal smoother looks at
 
 
@@ -124,12 +127,12 @@ def seasonal_strength(y: FloatArray, n: int, m: int, work: FloatArray) -> float:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def kpss(y: FloatArray, n: int) -> float:
-    """The statistic of level stationarity; 0 for a constant."""
+def kpss(y: FloatArray, n: int, more_lags: int) -> float:
+    """The statistic of level stationarity, with more lags than the rule's; 0 for a constant."""
     mean = 0.0
     for t in range(n):
         mean += y[t] / n
-    lags = int(3.0 * math.sqrt(n) / 13.0)
+    lags = min(int(3.0 * math.sqrt(n) / 13.0) + more_lags, n - 1)
     partial, total, variance, size = 0.0, 0.0, 0.0, 0.0
     for t in range(n):
         e = y[t] - mean
@@ -182,7 +185,10 @@ def choose_differences(
     if d >= 0:
         return min(d, max(left - 2, 0)), chosen
     found = 0
-    while found < max_d and left > 3 and not is_constant(y, left) and kpss(y, left) > KPSS_CRITICAL:
+    while found < max_d and left > 3 and not is_constant(y, left):
+        second = min(found, 1)
+        if kpss(y, left, second) <= KPSS_CRITICAL[second]:
+            break
         left = difference(y, left, 1)
         found += 1
     return found, chosen

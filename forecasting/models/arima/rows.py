@@ -308,7 +308,7 @@ def _fit_row(
     while orders[0] + orders[1] + orders[2] + orders[3] > max(data.n - n_missing - n_regressors - 2, 0):
         orders[:4] = orders[:4] // 2  # a given or an earlier order that the history is too short for
     seen = with_constant(data, orders[4], data.n_columns - 1)
-    score, minus_two, total, used, spent = score_of(seen, orders, x, space, FINE, max(max_passes - passes, 1), work)
+    score, minus_two, total, used, spent = score_of(seen, orders, x, space, FINE, np.inf, max(max_passes - passes, 1), work)
     evaluate(seen, orders[:4], x, work, work.residuals[1])  # leaves states and coefficients of the best point
     p[CONSTANT] = orders[4]
     n_free = orders[0] + orders[1] + orders[2] + orders[3] + seen.n_columns - 1 - n_missing

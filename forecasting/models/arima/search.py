@@ -23,6 +23,8 @@ STEPWISE_MODELS = 94  # R's nmodels
 NEAREST_ROOT = 1.01
 """Candidates with a root closer to the unit circle are refused, as in R: their forecasts are not stable."""
 INWARDS = 0.6
+SHORT = 0.1
+"""Longest step towards an optimum off the border, lest it be jumped over."""
 AICC, AIC, BIC = range(3)
 ROUGH, FINE = 1e-2, 1e-7
 _NEIGHBOURS = np.array(
@@ -121,10 +123,10 @@ def _start(orders: Int64Array, tried: Tried, count: int, x: FloatArray) -> None:
 
 @numba.njit(cache=True, error_model="numpy")
 def score_of(
-    data: Data, orders: Int64Array, x: FloatArray, space: Space, tolerance: float, max_passes: int, work: Work
+    data: Data, orders: Int64Array, x: FloatArray, space: Space, tolerance: float, stride: float, max_passes: int, work: Work
 ) -> tuple[float, float, float, int, int]:
     """Estimate one candidate: criterion, -2 log L, sum of squares, n, passes. x is improved in place."""
-    value, total, n, passes = descend(data, orders[:4], x, tolerance, max_passes, work)
+    value, total, n, passes = descend(data, orders[:4], x, tolerance, stride, max_passes, work)
     minus_two = minus_two_log_likelihood(value, n)
     parameters = orders[0] + orders[1] + orders[2] + orders[3] + data.n_columns - 1 - data.n_missing + 1
     return criterion(minus_two, n, parameters, space.criterion), minus_two, total, n, passes
@@ -171,12 +173,12 @@ def _try(
     _start(orders, tried, count, x)
     tried.orders[count] = orders
     seen = with_constant(data, orders[4], constant_column)
-    score, _, _, _, passes = score_of(seen, orders, x, space, ROUGH, min(budget, 30 * (k + 2)), work)
+    score, _, _, _, passes = score_of(seen, orders, x, space, ROUGH, np.inf, min(budget, 30 * (k + 2)), work)
     if k > 0 and score < np.inf and not _stable(seen, orders, x, work):
         # Likelihoods pile up at the border (Sargan and Bhargava 1983); there may be an optimum inside as well.
         for j in range(k):
             x[j] *= INWARDS
-        score, _, _, _, again = score_of(seen, orders, x, space, ROUGH, min(budget, 30 * (k + 2)), work)
+        score, _, _, _, again = score_of(seen, orders, x, space, ROUGH, SHORT, min(budget, 30 * (k + 2)), work)
         passes += again
         if not _stable(seen, orders, x, work):
             score = np.inf
