@@ -1,5 +1,9 @@
 """The mathematics of Almanac: numpy and numba over series batches. No Spark, no Delta, no files."""
 
+# isort: off
+from forecasting import kernel_cache  # before the first kernel is read
+
+# isort: on
 from forecasting.api import FittedBatch, Forecast, fit, forecast
 from forecasting.batch import RelatedSeries, SeriesBatch
 from forecasting.frequency import Frequency, FrequencyError
@@ -17,4 +21,5 @@ __all__ = [
     "Status",
     "fit",
     "forecast",
+    "kernel_cache",
 ]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from forecasting.levels import quantile_column
 from jobs.backtest import backtest
 from jobs.context import ConfigSource, Frames, Job, open_job
 from jobs.forecast import forecast
@@ -30,7 +31,6 @@ from udfs import runs
 from udfs.config.load import config_hash, load_config
 from udfs.errors import ThresholdError
 from udfs.runs import Run
-from udfs.schemas import quantile_column
 from udfs.views import register_views
 
 if TYPE_CHECKING:

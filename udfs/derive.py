@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
+from forecasting.levels import quantile_column
 from udfs.config import Config
 from udfs.derive_metrics import metric_rows, with_chosen
 from udfs.derive_selection import only_candidates, selection_rows
@@ -16,7 +17,7 @@ from udfs.derive_sums import ALL_WINDOWS, kept, series_sums
 from udfs.errors import InputError
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
-from udfs.schemas import BASELINE, quantile_column
+from udfs.schemas import BASELINE
 from udfs.steps import finite, quantile_values, step_label
 
 if TYPE_CHECKING:

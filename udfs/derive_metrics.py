@@ -18,10 +18,10 @@ from forecasting.batch import FloatArray
 from forecasting.evaluation.metrics import Layout, ratios
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
+from forecasting.levels import quantile_column
 from udfs.arrow import nulls, repeated
 from udfs.derive_sums import HEAD, SELECTED, ArrowStep, SeriesRows, in_pieces, n_numbers, packed, series_rows, unpacked
 from udfs.lake import Lake, quoted
-from udfs.schemas import quantile_column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -9,9 +9,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
+from forecasting.levels import quantile_column
 from udfs.errors import InputError
 from udfs.lake import Lake
-from udfs.schemas import BASELINE, quantile_column
+from udfs.schemas import BASELINE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

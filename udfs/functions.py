@@ -29,9 +29,9 @@ import pandas as pd
 from forecasting.api import Forecast, fit
 from forecasting.batch import RelatedSeries, SeriesBatch
 from forecasting.frequency import Frequency, to_microseconds
+from forecasting.levels import quantile_column
 from forecasting.models.registry import get_model, model_names
 from forecasting.postprocess import Bounds
-from udfs.layout import quantile_column
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -56,14 +56,3 @@ class Layout:
     def key(self) -> tuple[str, ...]:
         """item_id and the forecast dimensions."""
         return ("item_id", *self.dimensions)
-
-
-def quantile_column(level: float) -> str:
-    """The column of a quantile: p10 for 0.1, p2_5 for 0.025."""
-    percent = f"{round(level * 100, 8):.8f}".rstrip("0").rstrip(".")
-    return "p" + percent.replace(".", "_")
-
-
-def quantile_level(column: str) -> float:
-    """The level of a quantile column: 0.025 for p2_5."""
-    return round(float(column[1:].replace("_", ".")) / 100, 10)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from udfs.layout import Column, Layout, TableSchema, quantile_column, quantile_level
+from forecasting.levels import quantile_column
+from udfs.layout import Column, Layout, TableSchema
 
-__all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "quantile_column", "quantile_level", "table_schemas"]
+__all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"

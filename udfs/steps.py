@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forecasting.frequency import MINUTE_US, Frequency
+from forecasting.levels import quantile_column
 from udfs.lake import literal, quoted
-from udfs.schemas import quantile_column
 
 NOT_A_NUMBER = "double('NaN')"
 

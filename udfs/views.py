@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
+from forecasting.levels import quantile_column, quantile_level
 from forecasting.seeds import KEY_SEPARATOR
 from udfs.arrow import RELATED_PREFIX
 from udfs.derive_sums import ALL_WINDOWS, SELECTED
 from udfs.lake import Lake, literal, quoted
-from udfs.schemas import BASELINE, quantile_column, quantile_level
+from udfs.schemas import BASELINE
 from udfs.steps import finite, quantile_value_of_run, step_label
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from forecasting.batch import FloatArray, read_only
 from forecasting.frequency import Int64Array
+from forecasting.levels import percent, quantile_column
 
 _SAME_LEVEL = 1e-9
 
@@ -69,15 +70,6 @@ COLUMNS = (
 _SCALARS = tuple(column.name for column in COLUMNS if column.kind is Kind.SCALAR)
 
 
-def level_name(level: float) -> str:
-    """The suffix of a quantile level: 0.5 is "p50", 0.025 is "p2_5"."""
-    return "p" + _percent(level)
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.6f}".rstrip("0").rstrip(".").replace(".", "_")
-
-
 @dataclass(frozen=True)
 class Layout:
     """Where the columns stand in a flat matrix [..., C] for given quantile levels.
@@ -106,7 +98,7 @@ class Layout:
     @cached_property
     def interval_names(self) -> tuple[str, ...]:
         """The nominal coverage of each interval in per cent: "80" for 0.1 and 0.9, "95" for 0.025 and 0.975."""
-        return tuple(_percent(self.levels[j] - self.levels[i]) for i, j in self.intervals)
+        return tuple(percent(self.levels[j] - self.levels[i]) for i, j in self.intervals)
 
     @cached_property
     def median(self) -> int | None:
@@ -126,7 +118,7 @@ class Layout:
             if column.kind is Kind.SCALAR:
                 out.append(column.name)
             elif column.kind is Kind.PER_QUANTILE:
-                out.extend(f"{column.name}_{level_name(level)}" for level in self.levels)
+                out.extend(f"{column.name}_{quantile_column(level)}" for level in self.levels)
             else:
                 out.extend(f"{column.name}_{name}" for name in self.interval_names)
         return tuple(out)
@@ -298,7 +290,7 @@ def ratios(sums: FloatArray, levels: Sequence[float]) -> dict[str, FloatArray]:
     total = {c.name: layout.part(np.asarray(sums, dtype=np.float64), c.name) for c in COLUMNS}
     n, size = total["n_points"], total["abs_actual"]
     losses = _divide(2.0 * total["pinball"], size[..., None])
-    out = {f"wQL_{level_name(q)}": losses[..., i] for i, q in enumerate(layout.levels)}
+    out = {f"wQL_{quantile_column(q)}": losses[..., i] for i, q in enumerate(layout.levels)}
     out["mean_wQL"] = losses.mean(axis=-1)
     out["WAPE"] = _divide(total["abs_error_median"], size)
     out["WAPE_mean"] = _divide(total["abs_error_mean"], size)
@@ -308,7 +300,7 @@ def ratios(sums: FloatArray, levels: Sequence[float]) -> dict[str, FloatArray]:
     out["MASE"] = _divide(total["mase"], total["n_mase"])
     out["bias"] = _divide(total["bias"], n)
     covered, inside = _divide(total["covered"], n[..., None]), _divide(total["inside"], n[..., None])
-    out |= {f"coverage_{level_name(q)}": covered[..., i] for i, q in enumerate(layout.levels)}
+    out |= {f"coverage_{quantile_column(q)}": covered[..., i] for i, q in enumerate(layout.levels)}
     out |= {f"coverage_{name}": inside[..., i] for i, name in enumerate(layout.interval_names)}
     return out
 

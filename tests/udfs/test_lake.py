@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from chispa import assert_df_equality
 
+from forecasting.levels import quantile_column, quantile_level
 from udfs.config import load_config
 from udfs.errors import InputError
 from udfs.lake import Lake, literal, predicate, quoted
-from udfs.schemas import Layout, quantile_column, quantile_level, table_schemas
+from udfs.schemas import Layout, table_schemas
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

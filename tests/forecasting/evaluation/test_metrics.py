@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import SeriesBatch, forecast
-from forecasting.evaluation.metrics import COLUMNS, Kind, Layout, level_name, mase_scale, ratios, row_statistics
+from forecasting.evaluation.metrics import COLUMNS, Kind, Layout, mase_scale, ratios, row_statistics
 from forecasting.evaluation.windows import actuals
+from forecasting.levels import quantile_column
 
 NAN = np.nan
 number = st.one_of(st.just(0.0), st.floats(-1e3, 1e3).map(lambda v: round(v, 3)))
@@ -56,8 +57,8 @@ def plain_row(mean, quantiles, actual, scale, levels):
         out["ape"] += abs(y - point) / abs(y) if y != 0 else 0
         out["sape"] += 200 * abs(y - point) / (abs(y) + abs(point)) if y != 0 or point != 0 else 0
         for q in levels:
-            out[f"pinball_{level_name(q)}"] += q * (y - f[q]) if y > f[q] else (1 - q) * (f[q] - y)
-            out[f"covered_{level_name(q)}"] += y <= f[q]
+            out[f"pinball_{quantile_column(q)}"] += q * (y - f[q]) if y > f[q] else (1 - q) * (f[q] - y)
+            out[f"covered_{quantile_column(q)}"] += y <= f[q]
         for (i, j), name in zip(layout.intervals, layout.interval_names, strict=True):
             out[f"inside_{name}"] += f[levels[i]] <= y <= f[levels[j]]
     if good and scale > 0:
@@ -86,7 +87,7 @@ def test_the_sum_of_the_parts_gives_the_metrics_of_the_whole(case):
     if len(y):
         want["RMSE"] = np.sqrt(np.mean((y - m) ** 2))
         want["bias"] = np.mean(m - y)
-        want |= {f"coverage_{level_name(q)}": np.mean(y <= f[:, i]) for i, q in enumerate(levels)}
+        want |= {f"coverage_{quantile_column(q)}": np.mean(y <= f[:, i]) for i, q in enumerate(levels)}
         if (0.1 in levels) and (0.9 in levels):
             want["coverage_80"] = np.mean((y >= f[:, levels.index(0.1)]) & (y <= f[:, levels.index(0.9)]))
     if np.abs(y).sum() > 0:
@@ -94,7 +95,7 @@ def test_the_sum_of_the_parts_gives_the_metrics_of_the_whole(case):
         want["WAPE_mean"] = np.abs(y - m).sum() / np.abs(y).sum()
         want["MAPE"] = np.mean(np.abs(y - point)[y != 0] / np.abs(y[y != 0]))
         losses = [2 * np.maximum(q * (y - f[:, i]), (q - 1) * (y - f[:, i])).sum() for i, q in enumerate(levels)]
-        want |= {f"wQL_{level_name(q)}": losses[i] / np.abs(y).sum() for i, q in enumerate(levels)}
+        want |= {f"wQL_{quantile_column(q)}": losses[i] / np.abs(y).sum() for i, q in enumerate(levels)}
         want["mean_wQL"] = np.mean(losses) / np.abs(y).sum()
     for name, value in total.items():
         if name in want:
@@ -221,7 +222,7 @@ def test_metrics_agree_with_an_independent_scorer(name, shared_data, tmp_path):
         "timestamp": steps.astype("M8[us]"),
         "mean": result.mean.ravel(),
     }
-    table |= {level_name(q): result.quantiles[..., i].ravel() for i, q in enumerate(levels)}
+    table |= {quantile_column(q): result.quantiles[..., i].ravel() for i, q in enumerate(levels)}
     pd.DataFrame(table).to_parquet(tmp_path / "forecasts.parquet")
     command = [sys.executable, "-c", FULL_PRECISION, str(shared_data / "score.py"), name, "forecasts.parquet"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
@@ -229,7 +230,7 @@ def test_metrics_agree_with_an_independent_scorer(name, shared_data, tmp_path):
     row = next(line.split() for line in lines if line.split()[0] == "OURS")
     theirs = dict(zip(header.split(), row, strict=False))
 
-    three = [ours[f"wQL_{level_name(q)}"] for q in (0.1, 0.5, 0.9)]
+    three = [ours[f"wQL_{quantile_column(q)}"] for q in (0.1, 0.5, 0.9)]
     pairs = {"mean_wQL": np.mean(three), "wQL9": ours["mean_wQL"], "cover80": ours["coverage_80"]}
     pairs |= {metric: ours[metric] for metric in ("MASE", "sMAPE", "RMSE")}
     for metric, value in pairs.items():
