@@ -46,6 +46,12 @@ class CesHyperparameters(Hyperparameters):
     bounds: Literal["tight", "usual"] = "tight"
     """usual: the ranges of statsforecast. tight: alpha_1 from 0.9 to 1.02, and with seasons of more than four periods
     to 1.01, alpha_0 to 1.5."""
+    season_start: Literal["shrunk", "plain"] = "shrunk"
+    """The seasonal terms before the first point. shrunk: partial seasonality begins with them drawn towards zero as
+    far as they are noise, and the criterion counts them among the parameters. plain: as statsforecast has them, as
+    they are and not counted, so that a season is chosen on less evidence."""
+    parameter_uncertainty: bool = True
+    """Whether quantiles carry how unsure the smoothing parameters are."""
 
     def box(self, season_length: int) -> FloatArray:
         """Lower and upper ends of alpha_0, alpha_1, beta_0 and beta_1 of each form, [4, 2, 4]."""
@@ -63,7 +69,8 @@ class Ces(Model):
 
     parameters: the form's code (`form_name`), the complex smoothing parameters alpha and (partial: its real part)
     beta, the errors' deviation sigma, log-likelihood, criterion (comparable within a series), the season length in
-    use, gap (periods since the last observation), observations.
+    use, gap (periods since the last observation), observations; what the parameters' uncertainty adds: the variance of
+    the first forecast after the last observation, its covariance with the drift a period, and the drift's variance.
     states: level and information potential, and with a season the m coming seasonal terms, each with its potential, as
     of the last observation.
     """
@@ -83,6 +90,9 @@ class Ces(Model):
         "season_length",
         "gap",
         "n_obs",
+        "level_variance",
+        "level_drift_covariance",
+        "drift_variance",
     )
 
     def fit(self, rows: Rows, hyperparameters: CesHyperparameters) -> Fitted:
@@ -115,6 +125,7 @@ class Ces(Model):
             options.box(m),
             np.ascontiguousarray(starts),
             _CRITERIA.index(options.criterion),
+            options.season_start == "shrunk",
             rows.max_evaluations,
             parameters,
             states,
@@ -135,7 +146,8 @@ class Ces(Model):
         )
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
-        n = len(fitted.rows)
+        n, options = len(fitted.rows), fitted.hyperparameters
+        assert isinstance(options, CesHyperparameters)
         z = ndtri(np.asarray(quantiles, dtype=np.float64))
         mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
         kernels.forecast_rows(
@@ -143,6 +155,7 @@ class Ces(Model):
             np.ascontiguousarray(fitted.states),
             np.ascontiguousarray(fitted.state_offsets),
             z,
+            options.parameter_uncertainty,
             mean,
             table,
         )

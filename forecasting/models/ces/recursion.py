@@ -45,7 +45,9 @@ class Work(NamedTuple):
     error: FloatArray  # [LANES]
     products: FloatArray  # [6, LANES] sums of products of lane 0's errors and their derivatives
     season_start: FloatArray  # [m]
-    counts: FloatArray  # [m] scratch
+    counts: FloatArray  # [m] observations behind each seasonal term
+    kept: FloatArray  # [1] the share of season_start that partial seasonality begins with
+    ahead: FloatArray  # [m, 2] scratch
 
 
 @numba.njit(cache=True)
@@ -59,6 +61,8 @@ def workspace(m: int) -> Work:
         np.zeros((6, LANES)),
         np.zeros(m),
         np.zeros(m),
+        np.ones(1),
+        np.zeros((m, 2)),
     )
 
 
@@ -69,22 +73,27 @@ def n_smoothing(form: int) -> int:
 
 
 @numba.njit(cache=True)
+def _off_average(y: FloatArray, t: int, m: int) -> float:
+    """y[t] less the moving average over a season centred on it."""
+    half, sums, weights = m // 2, 0.0, 0.0
+    for j in range(-half, half + 1):
+        weight = 0.5 if m % 2 == 0 and abs(j) == half else 1.0
+        if not math.isnan(y[t + j]):
+            sums += weight * y[t + j]
+            weights += weight
+    return float(y[t] - sums / weights)
+
+
+@numba.njit(cache=True)
 def start_season(y: FloatArray, n: int, m: int, work: Work) -> None:
     """Seasonal terms [m] by classical decomposition: mean differences from a centred moving average over a season."""
     total, count, half = work.season_start, work.counts, m // 2
     total[:] = 0.0
     count[:] = 0.0
     for t in range(half, n - half):
-        if math.isnan(y[t]):
-            continue
-        sums, weights = 0.0, 0.0
-        for j in range(-half, half + 1):
-            weight = 0.5 if m % 2 == 0 and abs(j) == half else 1.0
-            if not math.isnan(y[t + j]):
-                sums += weight * y[t + j]
-                weights += weight
-        total[t % m] += y[t] - sums / weights
-        count[t % m] += 1.0
+        if not math.isnan(y[t]):
+            total[t % m] += _off_average(y, t, m)
+            count[t % m] += 1.0
     mean = 0.0
     for j in range(m):
         if count[j] > 0.0:
@@ -95,9 +104,27 @@ def start_season(y: FloatArray, n: int, m: int, work: Work) -> None:
 
 
 @numba.njit(cache=True)
+def share_of_season(y: FloatArray, n: int, m: int, work: Work) -> float:
+    """Which share of the terms of `start_season` to keep, 0 to 1: the shrinkage of James and Stein (1961) towards
+    their mean, as Miller and Williams ("Shrinkage estimators of time series seasonal factors", International Journal
+    of Forecasting 19, 2003) use it: 1 - (m - 3) (mean squared standard error of a term) / (sum of their squares)."""
+    squares, seen, size, errors = 0.0, 0.0, 0.0, 0.0
+    for t in range(m // 2, n - m // 2):
+        if not math.isnan(y[t]):
+            squares += (_off_average(y, t, m) - work.season_start[t % m]) ** 2
+            seen += 1.0
+    for j in range(m):
+        size += work.season_start[j] ** 2
+        errors += squares / max(seen - m, 1.0) / max(work.counts[j], 1.0) / m
+    if not size > 0.0 or m <= 3:
+        return 1.0
+    return float(max(1.0 - (m - 3.0) * errors / size, 0.0))
+
+
+@numba.njit(cache=True)
 def _start(y: FloatArray, n: int, form: int, m: int, work: Work) -> None:
     """States before any backcast, the same in all lanes: l the mean of the first season (none: of the first ten
-    points), c = l / 1.1, s from `season_start`, d = s / 1.1."""
+    points), c = l / 1.1, s from `season_start` (partial: the share `kept` of it), d = s / 1.1."""
     total, count = 0.0, 0
     for t in range(min(m if form != NONE else 10, n)):
         if not math.isnan(y[t]):
@@ -111,6 +138,8 @@ def _start(y: FloatArray, n: int, form: int, m: int, work: Work) -> None:
         return
     for j in range(m):
         s = work.season_start[j]
+        if form == PARTIAL:
+            s *= work.kept[0]
         if form == SIMPLE:
             s = level
             for t in range(j, n, m):

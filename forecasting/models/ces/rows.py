@@ -1,8 +1,8 @@
-"""Many series in one call: fits, states moved over newer points, and forecasts with exact variances.
+"""Many series in one call: fits, states moved over newer points, and forecasts with their variances.
 
 A form is a linear innovations state space model, so an error's effect c_j on the value j periods later follows from
 the recursion by itself, and y_{T+h} is normal with variance sigma^2 (1 + c_1^2 + ... + c_{h-1}^2) (Hyndman, Koehler,
-Ord and Snyder 2008, equations 6.9 to 6.11).
+Ord and Snyder 2008, equations 6.9 to 6.11). `openness` adds that of the parameters.
 """
 
 from __future__ import annotations
@@ -14,15 +14,26 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.ces.recursion import FULL, N_FORMS, NONE, PARTIAL, SIMPLE, evaluate, start_season, workspace
+from forecasting.models.ces.openness import openness
+from forecasting.models.ces.recursion import (
+    FULL,
+    N_FORMS,
+    NONE,
+    PARTIAL,
+    SIMPLE,
+    evaluate,
+    share_of_season,
+    start_season,
+    workspace,
+)
 from forecasting.models.ces.search import select, start_of
 
 # What became of a row, in bits.
 NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4, 8, 16, 32
 
 # Columns of the parameters.
-FORM, ALPHA_0, ALPHA_1, BETA_0, BETA_1, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS = range(11)
-N_PARAMETERS = 11
+FORM, ALPHA_0, ALPHA_1, BETA_0, BETA_1, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS, LEVEL_VARIANCE = range(12)
+N_PARAMETERS = 14  # the covariance of level and drift and the drift's variance follow
 FEWEST = 6
 """Observations below which no form can be judged."""
 
@@ -37,6 +48,7 @@ def fit_rows(
     box: FloatArray,
     starts: FloatArray,
     which: int,
+    shrunk: bool,
     max_evaluations: int,
     parameters: FloatArray,
     states: FloatArray,
@@ -46,7 +58,8 @@ def fit_rows(
     """Fit every row values[begin:end].
 
     asked [R, 4]: forms to choose from. box [4, 2, 4]: each form's bounds of the smoothing parameters.
-    starts [R, 4]: where the search begins, NaN for the usual place. Fills
+    starts [R, 4]: where the search begins, NaN for the usual place.
+    shrunk: whether the season's start is shrunk, and counts among the parameters. Fills
     parameters [R, N_PARAMETERS], states [R, 2 + 2 m] (l, c, then s and d of the m coming phases) in data units as of
     the last observation, flags [R] (bits), evaluations [R].
     """
@@ -54,7 +67,7 @@ def fit_rows(
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
     work, y, spare = workspace(m), np.empty(longest), np.zeros((16, 6))
-    forms, best = np.zeros(N_FORMS), np.zeros(4)
+    forms, best, start_terms = np.zeros(N_FORMS), np.zeros(4), np.zeros(N_FORMS)
     for r in range(len(begin)):
         out, state = parameters[r], states[r]
         out[:], state[:] = np.nan, 0.0
@@ -73,6 +86,7 @@ def fit_rows(
         if low == high:
             flags[r] = ONE_OBSERVATION if n_obs == 1 else CONSTANT
             out[FORM], out[ALPHA_0], out[ALPHA_1], out[SIGMA] = NONE, 1.3, 1.0, 0.0
+            out[LEVEL_VARIANCE : LEVEL_VARIANCE + 3] = 0.0
             state[0] = low
             continue
         scale = 2.0 ** math.ceil(math.log2(largest))
@@ -86,12 +100,16 @@ def fit_rows(
                 forms[form] = 1.0 if form == NONE else 0.0
         if seasonal:
             start_season(y, n, m, work)
+            if shrunk:
+                work.kept[0] = share_of_season(y, n, m, work)
+                start_terms[SIMPLE:] = m - 1.0
+                start_terms[PARTIAL] *= work.kept[0]
         elif m > 1:
             flags[r] |= SHORT_SEASON
         form, value, spent = NONE, 0.0, 0
         if n_obs >= FEWEST:
             form, value, spent = select(
-                y, n, n_obs, m, forms, box, starts[r], which, max_evaluations, work, spare, best
+                y, n, n_obs, m, forms, box, starts[r], which, start_terms, max_evaluations, work, spare, best
             )
             out[CRITERION] = value + 2.0 * n_obs * math.log(scale)
         else:
@@ -102,14 +120,17 @@ def fit_rows(
         evaluations[r] = spent
         total = evaluate(y, n, form, m, best, work)
         used = 3.0 if form < PARTIAL else form + 2.0  # components and the deviation
-        start_terms = 0.0 if form == NONE else m - 1.0  # the season's start is fitted too
+        used += start_terms[form] if shrunk or form == NONE else m - 1.0  # the season's start is fitted too
         out[FORM], out[ALPHA_0], out[ALPHA_1] = form, best[0], best[1]
         if form >= PARTIAL:
             out[BETA_0] = best[2]
         if form == FULL:
             out[BETA_1] = best[3]
         out[SEASON_LENGTH] = 1.0 if form == NONE else m
-        out[SIGMA] = math.sqrt(total / max(n_obs - used - 1.0 - start_terms, 0.5 * n_obs)) * scale
+        out[SIGMA] = math.sqrt(total / max(n_obs - used - 1.0, 0.5 * n_obs)) * scale
+        unsure = out[LEVEL_VARIANCE : LEVEL_VARIANCE + 3]
+        openness(n, form, m, (out[SIGMA] / scale) ** 2, box[form], work, spare, unsure)
+        unsure *= scale * scale
         out[LOGLIK] = -0.5 * n_obs * (math.log(2.0 * math.pi * max(total, 1e-300) / n_obs) + 1.0) - n_obs * math.log(
             scale
         )
@@ -188,10 +209,13 @@ def forecast_rows(
     states: FloatArray,
     offsets: Int64Array,
     z: FloatArray,
+    unsure: bool,
     mean: FloatArray,
     quantiles: FloatArray,
 ) -> None:
-    """Mean [R, H] and normal quantiles [R, H, Q] at the standard normal ones z. Rows without a fit stay as is."""
+    """Mean [R, H] and normal quantiles [R, H, Q] at the standard normal ones z. Rows without a fit stay as is.
+
+    unsure: whether the parameters' uncertainty is in them."""
     horizon, longest = mean.shape[1], 4
     for r in range(len(parameters)):
         longest = max(longest, offsets[r + 1] - offsets[r])
@@ -214,5 +238,10 @@ def forecast_rows(
             if h < gap:
                 continue
             mean[r, h - gap] = point
+            variance = out[SIGMA] ** 2 * power
+            if unsure:
+                level, both, drift = out[LEVEL_VARIANCE], out[LEVEL_VARIANCE + 1], out[LEVEL_VARIANCE + 2]
+                variance += max(level + h * (2.0 * both + h * drift), 0.0)
+            spread = math.sqrt(variance)
             for k in range(len(z)):
-                quantiles[r, h - gap, k] = point + z[k] * out[SIGMA] * math.sqrt(power)
+                quantiles[r, h - gap, k] = point + z[k] * spread

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
-from forecasting.models.ces.recursion import FULL, N_FORMS, STEP, Work, evaluate, n_smoothing
+from forecasting.models.ces.recursion import FULL, N_FORMS, PARTIAL, STEP, Work, evaluate, n_smoothing
 
 START_ALPHA = (1.3, 1.0)
 DRAWN_BACK = (1.35, 0.93)
@@ -112,9 +112,10 @@ def descend(
 
 
 @numba.njit(cache=True)
-def criterion_of(value: float, n_obs: int, form: int, which: int) -> float:
-    """AICc, AIC or BIC of a sum of squared errors: parameters are the states' components and the deviation."""
-    k = 5.0 if form == FULL else (4.0 if form == 2 else 3.0)
+def criterion_of(value: float, n_obs: int, form: int, which: int, start_terms: FloatArray) -> float:
+    """AICc, AIC or BIC of a sum of squared errors: parameters are the states' components, the deviation and the
+    form's start_terms [4]."""
+    k = float((3.0 if form < PARTIAL else form + 2.0) + start_terms[form])
     fit = n_obs * math.log(max(value, 1e-300))
     if which == 2:
         return fit + k * math.log(n_obs)
@@ -134,6 +135,7 @@ def select(
     box: FloatArray,
     start: FloatArray,
     which: int,
+    start_terms: FloatArray,
     limit: int,
     work: Work,
     spare: FloatArray,
@@ -141,7 +143,8 @@ def select(
 ) -> tuple[int, float, int]:
     """The form (of those asked, [4]) with the least criterion, its criterion and the evaluations spent.
 
-    box [4, 2, 4]: each form's bounds. start [4]: where to begin, NaN for the usual place. best [4]: what was chosen.
+    box [4, 2, 4]: each form's bounds. start [4]: where to begin, NaN for the usual place. start_terms
+    [4]: parameters that each form spends on its season before the first point. best [4]: what was chosen.
     """
     p = spare[13]
     chosen, least, spent = -1, np.inf, 0
@@ -156,7 +159,7 @@ def select(
             p[i] = min(max(p[i], box[form, 0, i]), box[form, 1, i])
         value, passes = descend(y, n, form, m, box[form], p, limit - spent, work, spare)
         spent += passes
-        got = criterion_of(value, n_obs, form, which)
+        got = criterion_of(value, n_obs, form, which, start_terms)
         if got < least:
             chosen, least = form, got
             best[:4] = p[:4]
@@ -172,7 +175,7 @@ def select(
                 p[i] = min(max(p[i], box[chosen, 0, i]), box[chosen, 1, i])
             value, passes = descend(y, n, chosen, m, box[chosen], p, limit - spent, work, spare)
             spent += passes
-            got = criterion_of(value, n_obs, chosen, which)
+            got = criterion_of(value, n_obs, chosen, which, start_terms)
             if got < least:
                 least = got
                 best[:4] = p[:4]

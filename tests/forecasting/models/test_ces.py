@@ -12,7 +12,7 @@ from ces_series import SEASON, series
 import forecasting
 from forecasting import FittedBatch, SeriesBatch
 from forecasting.models.ces import form_name
-from forecasting.models.ces.recursion import NONE, PARTIAL, SIMPLE, evaluate, start_season, workspace
+from forecasting.models.ces.recursion import NONE, PARTIAL, SIMPLE, evaluate, share_of_season, start_season, workspace
 from forecasting.models.ces.rows import ALPHA_0, BETA_1, CRITERION, FORM, SIGMA
 from forecasting.models.registry import get_model
 
@@ -73,7 +73,7 @@ def test_optima_are_no_worse_than_statsforecasts() -> None:
         criterion(np.array([max(float(row["sse"]), 1e-300) for row in rows if row["form"] == form]), n, k)
         for form, k in zip(FORMS, (3, 3, 4, 5), strict=True)
     ]
-    ours = fit(arrays, bounds="usual").numbers.parameters[:, CRITERION]
+    ours = fit(arrays, bounds="usual", season_start="plain").numbers.parameters[:, CRITERION]
     varied = np.array([np.ptp(y) > 0 for y in arrays])  # a constant has no likelihood
     excess = (ours - np.min(theirs, axis=0))[varied]
     assert (excess > 1e-4 * n[varied]).mean() <= 0.05
@@ -101,7 +101,7 @@ def test_derivatives_are_those_of_the_sum_of_squares() -> None:
 @pytest.mark.parametrize("season", ["none", "simple", "partial", "full"])
 def test_forecast_variance_equals_that_of_simulated_paths(season: str) -> None:
     """The recursion as its authors write it, run on from the fitted states with random errors."""
-    fitted = fit([seasonal()], season=season)
+    fitted = fit([seasonal()], season=season, parameter_uncertainty=False)
     out, state = fitted.numbers.parameters[0], fitted.numbers.states
     a0, a1, b0, b1 = np.nan_to_num(out[ALPHA_0 : BETA_1 + 1])
     form, paths, horizon = int(out[FORM]), 20_000, 16
@@ -135,6 +135,69 @@ def test_the_season_is_chosen_where_there_is_one() -> None:
     forms = [form_name(code) for code in fit(walks + waves).numbers.parameters[:, FORM]]
     assert forms[20:].count("none") == 0
     assert 0 < forms[:20].count("none")
+
+
+def test_noise_is_not_taken_for_a_season() -> None:
+    """Every start of a season lowers the errors of pure noise; counted, it hardly ever pays."""
+    noise = [100 + np.random.default_rng(seed).normal(0, 5, 63) for seed in range(40)]
+    shrunk, plain = (
+        [form_name(code) for code in fit(noise, season_start=start).numbers.parameters[:, FORM]].count("none")
+        for start in ("shrunk", "plain")
+    )
+    assert shrunk >= 32
+    assert plain < shrunk
+
+
+def test_the_share_of_a_season_is_that_of_james_and_stein() -> None:
+    y, work = seasonal(70), workspace(SEASON)
+    start_season(y, len(y), SEASON, work)
+    off = np.full(len(y), np.nan)
+    off[3:-3] = y[3:-3] - np.convolve(y, np.ones(SEASON) / SEASON, "valid")
+    by_phase = [off[j::SEASON][np.isfinite(off[j::SEASON])] for j in range(SEASON)]
+    terms = np.array([one.mean() for one in by_phase])
+    terms -= terms.mean()
+    squares = sum(((one - term) ** 2).sum() for one, term in zip(by_phase, terms, strict=True))
+    errors = np.mean([squares / (len(y) - 6 - SEASON) / len(one) for one in by_phase])
+    expected = 1 - (SEASON - 3) * errors / (terms**2).sum()
+    np.testing.assert_allclose(share_of_season(y, len(y), SEASON, work), expected, rtol=1e-9)
+    assert 0.9 < expected < 1
+
+
+def test_the_parameters_uncertainty_is_that_of_moved_parameters() -> None:
+    """Forecasts of a plain loop over two backcasts at moved parameters give the derivatives and the errors' give J."""
+    y = 100 + np.random.default_rng(4).normal(0.5, 2, 40).cumsum()
+    fitted = fit([y], season="none")
+    out = fitted.numbers.parameters[0]
+    at = out[ALPHA_0 : ALPHA_0 + 2]
+
+    def run(a0: float, a1: float) -> tuple[np.ndarray, np.ndarray]:
+        l = y[:10].mean()
+        c, errors = l / 1.1, np.empty(0)
+        for k, pass_ in enumerate((y, y[::-1], y)):
+            if k > 0:
+                l, c = l - (1 - a1) * c, l + (1 - a0) * c
+            errors = np.empty(len(y))
+            for t, v in enumerate(pass_):
+                e = errors[t] = v - l
+                l, c = l - (1 - a1) * c + (a0 - a1) * e, l + (1 - a0) * c + (a0 + a1) * e
+        ahead = np.empty(5)
+        for h in range(5):
+            ahead[h] = l
+            l, c = l - (1 - a1) * c, l + (1 - a0) * c
+        return errors, ahead
+
+    moved = [[run(*(at + sign * 1e-4 * np.eye(2)[i])) for sign in (1, -1)] for i in range(2)]
+    errors = np.array([(up[0] - down[0]) / 2e-4 for up, down in moved])
+    ahead = np.array([(up[1] - down[1]) / 2e-4 for up, down in moved])
+    low, high = get_model("ces").Hyperparameters().box(SEASON)[0, :, :2]
+    covariance = np.linalg.inv(errors @ errors.T / out[SIGMA] ** 2 + np.diag(12 / (high - low) ** 2))
+    variance = ((ahead.T @ covariance) * ahead.T).sum(axis=1)
+    answer, bare = (
+        f.predict(5, (0.5, 0.9)).quantiles[0] for f in (fitted, fit([y], season="none", parameter_uncertainty=False))
+    )
+    spread, least = ((q[:, 1] - q[:, 0]) / 1.2815515655446004 for q in (answer, bare))
+    np.testing.assert_allclose((spread**2 - least**2)[[0, 4]], variance[[0, 4]], rtol=1e-2)
+    np.testing.assert_allclose(spread**2 - least**2, variance, rtol=0.2)
 
 
 def test_less_than_two_seasons_is_said() -> None:
