@@ -191,15 +191,8 @@ def _sweep(y: FloatArray, n: int, backwards: bool, form: int, m: int, last: bool
     for i in range(n):
         v = y[n - 1 - i] if backwards else y[i]
         seen = not math.isnan(v)
-        if form == NONE:
-            for k in range(LANES):
-                l, c = level[0, k], level[1, k]
-                e = v - l if seen else 0.0
-                level[0, k] = l - g[0, k] * c + g[2, k] * e
-                level[1, k] = l + g[1, k] * c + g[3, k] * e
-                error[k] = e
-        elif form == SIMPLE:
-            state = season[phase]
+        if form < PARTIAL:
+            state = level if form == NONE else season[phase]
             for k in range(LANES):
                 l, c = state[0, k], state[1, k]
                 e = v - l if seen else 0.0
@@ -248,9 +241,8 @@ def evaluate(y: FloatArray, n: int, form: int, m: int, p: FloatArray, work: Work
     _start(y, n, form, m, work)
     _gains(form, p, work)
     work.products[:] = 0.0
-    _sweep(y, n, False, form, m, False, work)
-    _go_on(form, m, work)
-    _sweep(y, n, True, form, m, False, work)
-    _go_on(form, m, work)
-    _sweep(y, n, False, form, m, True, work)
+    for k in range(3):  # one place to call the passes from: compiled once, not thrice
+        if k > 0:
+            _go_on(form, m, work)
+        _sweep(y, n, k == 1, form, m, k == 2, work)
     return float(work.products[0, 0])

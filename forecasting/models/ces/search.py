@@ -77,10 +77,24 @@ def descend(
     """
     size = n_smoothing(form)
     products, a, step, trial, free = spare[0:6], spare[6:10, :4], spare[10], spare[11], spare[12]
-    value = evaluate(y, n, form, m, p, work)
-    products[:, :5] = work.products
-    spent, damping = 1, 1e-3
-    for _ in range(MOST_STEPS):
+    value, spent, damping = np.inf, 0, 1e-3
+    trial[:4] = p[:4]
+    for k in range(MOST_STEPS + 1):
+        reached = evaluate(y, n, form, m, trial, work)
+        spent += 1
+        if k == 0 or reached < value:
+            gain = (value - reached) / value if k > 0 else 1.0
+            p[:4] = trial[:4]
+            products[:, :5] = work.products
+            value = reached
+            if k > 0:
+                damping = max(0.1 * damping, 1e-8)
+            if gain < TOLERANCE:
+                break
+        else:
+            damping *= 10.0
+            if damping > 1e6:
+                break
         if spent >= limit or not value > 0.0:
             break
         for i in range(size):
@@ -94,20 +108,6 @@ def descend(
                 moved = max(moved, abs(trial[i] - p[i]))
         if moved < 1e-9:
             break
-        reached = evaluate(y, n, form, m, trial, work)
-        spent += 1
-        if reached < value:
-            gain = (value - reached) / value
-            p[:4] = np.where(np.arange(4) < size, trial[:4], p[:4])
-            products[:, :5] = work.products
-            value = reached
-            damping = max(0.1 * damping, 1e-8)
-            if gain < TOLERANCE:
-                break
-        else:
-            damping *= 10.0
-            if damping > 1e6:
-                break
     return value, spent
 
 
@@ -148,13 +148,25 @@ def select(
     """
     p = spare[13]
     chosen, least, spent = -1, np.inf, 0
-    for form in range(N_FORMS):
-        if asked[form] == 0.0 or (chosen >= 0 and spent >= limit):
-            continue
-        start_of(form, p)
-        if not math.isnan(start[0]):
-            for i in range(n_smoothing(form)):
-                p[i] = start[i]
+    for k in range(N_FORMS + 2):
+        form = k
+        if k < N_FORMS:
+            if asked[form] == 0.0 or (chosen >= 0 and spent >= limit):
+                continue
+            start_of(form, p)
+            if not math.isnan(start[0]):
+                for i in range(n_smoothing(form)):
+                    p[i] = start[i]
+        else:
+            # The sum of squares often has a minimum on either side of the usual start; tight bounds leave them alone,
+            # as they fit better and forecast worse.
+            if chosen < 0 or spent >= limit or not math.isnan(start[0]) or box[chosen, 0, 1] >= WIDE:
+                break
+            if k > N_FORMS and best[0] > NEAR_ONE:
+                break
+            form = chosen
+            p[:4] = best[:4]
+            p[0], p[1] = (DRAWN_BACK[0], DRAWN_BACK[1]) if k == N_FORMS else (BELOW_ONE[0], BELOW_ONE[1])
         for i in range(4):
             p[i] = min(max(p[i], box[form, 0, i]), box[form, 1, i])
         value, passes = descend(y, n, form, m, box[form], p, limit - spent, work, spare)
@@ -163,20 +175,4 @@ def select(
         if got < least:
             chosen, least = form, got
             best[:4] = p[:4]
-    if chosen >= 0 and math.isnan(start[0]) and box[chosen, 0, 1] < WIDE:
-        # The sum of squares often has a minimum on either side of the usual start; tight bounds leave them alone, as
-        # they fit better and forecast worse.
-        for k in range(2):
-            if spent >= limit or (k == 1 and best[0] > NEAR_ONE):
-                break
-            p[:4] = best[:4]
-            p[0], p[1] = (DRAWN_BACK[0], DRAWN_BACK[1]) if k == 0 else (BELOW_ONE[0], BELOW_ONE[1])
-            for i in range(4):
-                p[i] = min(max(p[i], box[chosen, 0, i]), box[chosen, 1, i])
-            value, passes = descend(y, n, chosen, m, box[chosen], p, limit - spent, work, spare)
-            spent += passes
-            got = criterion_of(value, n_obs, chosen, which, start_terms)
-            if got < least:
-                least = got
-                best[:4] = p[:4]
     return chosen, least, spent
