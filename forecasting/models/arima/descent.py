@@ -17,6 +17,8 @@ from forecasting.models.arima.likelihood import Data, Work, evaluate
 LIMIT = 0.99999
 """Largest partial autocorrelation."""
 DIFFERENCE = 1e-6
+OPTIMISM = 3.0
+"""How many times more than the quadratic approximation says a descent may gain."""
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -60,9 +62,10 @@ def _jacobian(data: Data, orders: Int64Array, x: FloatArray, k: int, work: Work)
 
 @numba.njit(cache=True, error_model="numpy")
 def descend(
-    data: Data, orders: Int64Array, x: FloatArray, tolerance: float, stride: float, max_passes: int, work: Work
+    data: Data, orders: Int64Array, x: FloatArray, tolerance: float, hopeless: float, max_passes: int, work: Work
 ) -> tuple[float, float, int, int]:
-    """Improve x in place until a step promises less than `tolerance` in -2 log L. No step is longer than `stride`.
+    """Improve x in place until a step promises less than `tolerance` in -2 log L. Gives
+    up where -2 log L, as `evaluate` counts it, is clearly to end above `hopeless`.
 
     Returns `evaluate`'s numbers at x and passes spent.
     """
@@ -102,15 +105,14 @@ def descend(
                         if j != i:
                             b[j, i] = 0.0
             _solve(b, k)
-            gain, longest = 0.0, 0.0
+            gain = 0.0
             for i in range(k):
                 gain += a[i, k] * b[i, k]
-                longest = max(longest, abs(b[i, k]))
             promise = n * gain / scaled
-            if promise < tolerance:
+            if promise < tolerance or best - OPTIMISM * promise - 2.0 > hopeless:
                 return best, total, n, passes
             for i in range(k):
-                step = b[i, k] * min(stride / longest, 1.0)
+                step = b[i, k]
                 room = LIMIT - abs(x[i]) if step * x[i] > 0.0 else LIMIT + abs(x[i])
                 if abs(step) > room and room > 1e-7:
                     # Three quarters of the way to the border at a time: the likelihood bends sharply there.

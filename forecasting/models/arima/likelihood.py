@@ -43,7 +43,8 @@ class Data(NamedTuple):
     """Differenced columns on a scale of about 1.
 
     columns [C, N]: the series, missing values (n_missing), then the constant and regressors. first [C]: the first
-    place where a column is not 0. n_columns: of them in use. n: points in use. m: season length.
+    place where a column is not 0. n_columns: of them in use. n: points in use. m: season length. nearest: modulus that
+    roots stay beyond.
     """
 
     columns: FloatArray
@@ -52,6 +53,7 @@ class Data(NamedTuple):
     n_columns: int
     n: int
     m: int
+    nearest: float
 
 
 class Work(NamedTuple):
@@ -240,7 +242,7 @@ def evaluate(data: Data, orders: Int64Array, x: FloatArray, work: Work, out: Flo
     out [N]: residuals that are scaled so that n log of their sum of squares is that first number. Infinite where the
     model cannot be evaluated.
     """
-    factors(orders, x, work.coefficients)
+    factors(orders, data.m, data.nearest, x, work.coefficients)
     phi, theta = work.polynomials[0], work.polynomials[1]
     r = multiply_out(orders, data.m, work.coefficients, phi, theta)
     n_phi, n_theta = orders[0] + data.m * orders[2], orders[1] + data.m * orders[3]

@@ -55,15 +55,38 @@ def to_partial(coefficients: FloatArray, n: int, out: FloatArray) -> bool:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def factors(orders: Int64Array, x: FloatArray, out: FloatArray) -> None:
-    """Coefficients of the four factors, one after the other as in x, with the signs of the module."""
+def factors(orders: Int64Array, m: int, nearest: float, x: FloatArray, out: FloatArray) -> None:
+    """Coefficients of the four factors, one after the other as in x, with the signs of the module.
+
+    All roots have a modulus of more than `nearest`: B is replaced by B / nearest.
+    """
     i = 0
     for f in range(4):
         n = orders[f]
         to_coefficients(x[i : i + n], n, out[i : i + n])
-        if f % 2 == 1:
-            for j in range(i, i + n):
-                out[j] = -out[j]
+        shrink = nearest ** -(m if f > 1 else 1)
+        power = 1.0 if f % 2 == 0 else -1.0
+        for j in range(i, i + n):
+            power *= shrink
+            out[j] *= power
+        i += n
+
+
+@numba.njit(cache=True, error_model="numpy")
+def partials(orders: Int64Array, m: int, nearest: float, c: FloatArray, x: FloatArray, line: FloatArray) -> None:
+    """The inverse of `factors`; 0 for a factor with a root nearer. line [2 MAX_LAGS]."""
+    i = 0
+    for f in range(4):
+        n = orders[f]
+        stretch = nearest ** (m if f > 1 else 1)
+        power = 1.0 if f % 2 == 0 else -1.0
+        for j in range(n):
+            power *= stretch
+            line[j] = c[i + j] * power
+        if not to_partial(line, n, line[MAX_LAGS:]):
+            line[MAX_LAGS:] = 0.0
+        for j in range(n):
+            x[i + j] = line[MAX_LAGS + j]
         i += n
 
 
@@ -169,24 +192,6 @@ def first_moments(
         if weight != 0.0:
             for i in range(j + 1):
                 moments[i] += weight * psi[j - i]
-    return True
-
-
-@numba.njit(cache=True, error_model="numpy")
-def roots_beyond(orders: Int64Array, m: int, c: FloatArray, distance: float, line: FloatArray) -> bool:
-    """Whether every root of every factor has modulus above `distance`: whether the factors stay stationary with B
-    replaced by distance B. line [2 MAX_LAGS]."""
-    i = 0
-    for f in range(4):
-        n = orders[f]
-        step = distance ** (m if f > 1 else 1)
-        power = 1.0
-        for j in range(n):
-            power *= step
-            line[j] = c[i + j] * power * (1.0 if f % 2 == 0 else -1.0)
-        if not to_partial(line, n, line[MAX_LAGS:]):
-            return False
-        i += n
     return True
 
 

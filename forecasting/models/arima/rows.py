@@ -49,7 +49,7 @@ from forecasting.models.arima.polynomials import (
     MAX_SEASONAL,
     differencing,
     factors,
-    to_partial,
+    partials,
 )
 from forecasting.models.arima.prepare import (
     difference_into,
@@ -61,7 +61,17 @@ from forecasting.models.arima.prepare import (
     transformed,
     without_regressors,
 )
-from forecasting.models.arima.search import FINE, Space, Tried, best_of, score_of, search, tried_none, with_constant
+from forecasting.models.arima.search import (
+    FINE,
+    NEAREST_ROOT,
+    Space,
+    Tried,
+    best_of,
+    score_of,
+    search,
+    tried_none,
+    with_constant,
+)
 
 ORDER_PLACES = (AR, MA, SEASONAL_AR, SEASONAL_MA)
 FACTOR_PLACES = (0, MAX_LAGS, 2 * MAX_LAGS, 2 * MAX_LAGS + MAX_SEASONAL)
@@ -124,7 +134,7 @@ def _load(values: FloatArray, first: int, last: int, plan: Plan, p: FloatArray, 
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _columns(n: int, d: int, sd: int, m: int, n_missing: int, n_regressors: int, room: Room) -> Data:
+def _columns(n: int, d: int, sd: int, m: int, n_missing: int, n_regressors: int, nearest: float, room: Room) -> Data:
     """All columns, differenced; the constant comes last."""
     left = difference_into(room.filled, n, d, sd, m, room.columns[0])
     room.first[0] = 0
@@ -141,7 +151,7 @@ def _columns(n: int, d: int, sd: int, m: int, n_missing: int, n_regressors: int,
         at += 1
     room.columns[at, :left] = 1.0
     room.first[at] = 0
-    return Data(room.columns, room.first, n_missing, at + 1, left, m)
+    return Data(room.columns, room.first, n_missing, at + 1, left, m, nearest)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -156,7 +166,7 @@ def _store(
     work: Work,
 ) -> int:
     """Numbers of the best model, whose last evaluation is in `work`; returns the size of the state."""
-    factors(orders, x, work.coefficients)
+    factors(orders, data.m, data.nearest, x, work.coefficients)
     at = 0
     for f in range(4):
         p[ORDER_PLACES[f]] = orders[f]
@@ -208,18 +218,17 @@ def _flat(level: float, p: FloatArray, state: FloatArray, n_columns: int) -> int
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _earlier(p: FloatArray, orders: Int64Array, x: FloatArray, line: FloatArray) -> None:
+def _earlier(
+    p: FloatArray, orders: Int64Array, m: int, nearest: float, x: FloatArray, c: FloatArray, line: FloatArray
+) -> None:
     """Orders and partial autocorrelations of stored numbers."""
     at = 0
     for f in range(4):
         orders[f] = int(p[ORDER_PLACES[f]])
         for j in range(orders[f]):
-            line[j] = p[COEFFICIENTS + FACTOR_PLACES[f] + j] * (1.0 if f % 2 == 0 else -1.0)
-        if not to_partial(line, orders[f], line[MAX_LAGS:]):
-            line[MAX_LAGS:] = 0.0
-        for j in range(orders[f]):
-            x[at + j] = line[MAX_LAGS + j]
+            c[at + j] = p[COEFFICIENTS + FACTOR_PLACES[f] + j]
         at += orders[f]
+    partials(orders[:4], m, nearest, c, x, line)
     orders[4] = 1 if p[CONSTANT] != 0.0 else 0
 
 
@@ -282,17 +291,17 @@ def _fit_row(
         else:
             d -= 1
     p[D], p[SEASONAL_D] = d, sd
-    data = _columns(n, d, sd, plan.m, n_missing, n_regressors, room)
+    data = _columns(n, d, sd, plan.m, n_missing, n_regressors, 1.0 if plan.fixed else NEAREST_ROOT, room)
     constant = plan.constant
     if d + sd > 1:
         constant = 0
     elif d + sd == 0 and constant == 2:
         constant = 1
-    space = Space(most, plan.total, constant, plan.full, plan.criterion)
+    space = Space(most, plan.total, constant, plan.full, plan.criterion, sd > 0)
     orders, passes, limit = np.zeros(5, dtype=np.int64), 0, False
     x = np.zeros(MAX_FREE)
     if kept:
-        _earlier(before, orders, x, work.step[7])
+        _earlier(before, orders, data.m, data.nearest, x, work.coefficients, work.step[7])
     elif plan.fixed:
         orders[:4] = most
         orders[4] = 1 if constant > 0 else 0
@@ -308,7 +317,9 @@ def _fit_row(
     while orders[0] + orders[1] + orders[2] + orders[3] > max(data.n - n_missing - n_regressors - 2, 0):
         orders[:4] = orders[:4] // 2  # a given or an earlier order that the history is too short for
     seen = with_constant(data, orders[4], data.n_columns - 1)
-    score, minus_two, total, used, spent = score_of(seen, orders, x, space, FINE, np.inf, max(max_passes - passes, 1), work)
+    score, minus_two, total, used, spent = score_of(
+        seen, orders, x, space, FINE, np.inf, max(max_passes - passes, 1), work
+    )
     evaluate(seen, orders[:4], x, work, work.residuals[1])  # leaves states and coefficients of the best point
     p[CONSTANT] = orders[4]
     n_free = orders[0] + orders[1] + orders[2] + orders[3] + seen.n_columns - 1 - n_missing

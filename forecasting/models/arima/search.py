@@ -1,7 +1,8 @@
 """The choice of orders: Hyndman and Khandakar (2008), "Automatic time series forecasting: the forecast package for R".
 
 Every candidate is estimated by the exact likelihood and starts where its nearest relative among the estimated ones
-ended: partial autocorrelations nest, so most candidates need two or three steps.
+ended: partial autocorrelations nest, so most candidates need two or three steps. Descents that are clearly to end
+above the best criterion so far are given up.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.arima.descent import descend
 from forecasting.models.arima.likelihood import Data, Work, minus_two_log_likelihood
-from forecasting.models.arima.polynomials import MAX_FREE, factors, roots_beyond
+from forecasting.models.arima.polynomials import MAX_FREE
 
 MAX_MODELS = 400
 STEPWISE_MODELS = 94  # R's nmodels
 NEAREST_ROOT = 1.01
-"""Candidates with a root closer to the unit circle are refused, as in R: their forecasts are not stable."""
-INWARDS = 0.6
-SHORT = 0.1
-"""Longest step towards an optimum off the border, lest it be jumped over."""
+"""No root is closer to the unit circle, and candidates whose likelihood is highest at that border are refused, as in
+R: their forecasts are not stable. After a seasonal difference a seasonal MA factor may be there: likelihoods pile up
+at its border (Sargan and Bhargava 1983) where seasons are steady, which such a factor forecasts well."""
+BORDER = 0.9999
+"""Partial autocorrelation that counts as at the border."""
 AICC, AIC, BIC = range(3)
 ROUGH, FINE = 1e-2, 1e-7
 _NEIGHBOURS = np.array(
@@ -54,13 +56,15 @@ _NEIGHBOURS = np.array(
 
 class Space(NamedTuple):
     """What may be searched. most [4]: largest orders p, q, P, Q. total: largest sum of a full search. constant: 0
-    never, 1 always, 2 chosen. full: whether all combinations are tried. criterion: AICC, AIC or BIC."""
+    never, 1 always, 2 chosen. full: whether all combinations are tried. criterion: AICC, AIC or BIC.
+    seasonal_difference: whether the data are seasonal differences."""
 
     most: Int64Array
     total: int
     constant: int
     full: bool
     criterion: int
+    seasonal_difference: bool
 
 
 class Tried(NamedTuple):
@@ -95,7 +99,7 @@ def criterion(value: float, n: int, parameters: int, which: int) -> float:
 def with_constant(data: Data, constant: int, constant_column: int) -> Data:
     """The data with or without its last column, the constant."""
     kept = data.n_columns if constant == 1 else constant_column
-    return Data(data.columns, data.first, data.n_missing, kept, data.n, data.m)
+    return Data(data.columns, data.first, data.n_missing, kept, data.n, data.m, data.nearest)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -123,20 +127,35 @@ def _start(orders: Int64Array, tried: Tried, count: int, x: FloatArray) -> None:
 
 @numba.njit(cache=True, error_model="numpy")
 def score_of(
-    data: Data, orders: Int64Array, x: FloatArray, space: Space, tolerance: float, stride: float, max_passes: int, work: Work
+    data: Data,
+    orders: Int64Array,
+    x: FloatArray,
+    space: Space,
+    tolerance: float,
+    target: float,
+    max_passes: int,
+    work: Work,
 ) -> tuple[float, float, float, int, int]:
-    """Estimate one candidate: criterion, -2 log L, sum of squares, n, passes. x is improved in place."""
-    value, total, n, passes = descend(data, orders[:4], x, tolerance, stride, max_passes, work)
-    minus_two = minus_two_log_likelihood(value, n)
+    """Estimate one candidate: criterion, -2 log L, sum of squares, n, passes. x is improved in place, less so where
+    the criterion is clearly to end above `target`."""
     parameters = orders[0] + orders[1] + orders[2] + orders[3] + data.n_columns - 1 - data.n_missing + 1
+    n = max(data.n - data.n_missing, 1)
+    hopeless = target - criterion(minus_two_log_likelihood(0.0, n), n, parameters, space.criterion)
+    value, total, n, passes = descend(data, orders[:4], x, tolerance, hopeless, max_passes, work)
+    minus_two = minus_two_log_likelihood(value, n)
     return criterion(minus_two, n, parameters, space.criterion), minus_two, total, n, passes
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _stable(data: Data, orders: Int64Array, x: FloatArray, work: Work) -> bool:
-    """Whether all roots keep their distance from the unit circle."""
-    factors(orders[:4], x, work.coefficients)
-    return roots_beyond(orders[:4], data.m, work.coefficients, NEAREST_ROOT, work.step[7])
+def _at_border(orders: Int64Array, x: FloatArray, seasonal_difference: bool) -> bool:
+    """Whether a factor that may not be there has a root as near as `NEAREST_ROOT`."""
+    at = 0
+    for f in range(4):
+        for j in range(at, at + orders[f]):
+            if abs(x[j]) > BORDER and not (f == 3 and seasonal_difference):
+                return True
+        at += orders[f]
+    return False
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -147,10 +166,13 @@ def _try(
     constant_column: int,
     tried: Tried,
     count: int,
+    target: float,
     budget: int,
     work: Work,
 ) -> tuple[int, int]:
-    """Estimate a candidate unless it was tried or cannot be; returns the number of candidates and passes spent."""
+    """Estimate a candidate unless it was tried or cannot be; returns the number of candidates and passes spent.
+
+    target: a criterion that it is to reach."""
     if count >= MAX_MODELS:
         return count, 0
     k = orders[0] + orders[1] + orders[2] + orders[3]
@@ -173,17 +195,19 @@ def _try(
     _start(orders, tried, count, x)
     tried.orders[count] = orders
     seen = with_constant(data, orders[4], constant_column)
-    score, _, _, _, passes = score_of(seen, orders, x, space, ROUGH, np.inf, min(budget, 30 * (k + 2)), work)
-    if k > 0 and score < np.inf and not _stable(seen, orders, x, work):
-        # Likelihoods pile up at the border (Sargan and Bhargava 1983); there may be an optimum inside as well.
-        for j in range(k):
-            x[j] *= INWARDS
-        score, _, _, _, again = score_of(seen, orders, x, space, ROUGH, SHORT, min(budget, 30 * (k + 2)), work)
-        passes += again
-        if not _stable(seen, orders, x, work):
-            score = np.inf
+    score, _, _, _, passes = score_of(seen, orders, x, space, ROUGH, target, min(budget, 30 * (k + 2)), work)
+    if score < np.inf and _at_border(orders, x, space.seasonal_difference):
+        score = np.inf
     tried.score[count] = score
     return count + 1, passes
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _lowest(tried: Tried, count: int) -> float:
+    best = np.inf
+    for i in range(count):
+        best = min(best, tried.score[i])
+    return float(best)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -206,8 +230,17 @@ def search(
                         for c in range(2):
                             start[0], start[1], start[2], start[3], start[4] = p, q, sp, sq, c
                             if passes < max_passes:
+                                target = _lowest(tried, count)
                                 count, spent = _try(
-                                    data, start, space, constant_column, tried, count, max_passes - passes, work
+                                    data,
+                                    start,
+                                    space,
+                                    constant_column,
+                                    tried,
+                                    count,
+                                    target,
+                                    max_passes - passes,
+                                    work,
                                 )
                                 passes += spent
         return count, passes, passes >= max_passes
@@ -217,7 +250,8 @@ def search(
         start[0], start[1] = min(ar, space.most[0]), min(ma, space.most[1])
         start[2], start[3] = min(min(ar, 1), space.most[2]), min(min(ma, 1), space.most[3])
         start[4] = 0 if which == 1 and space.constant == 2 else constant
-        count, spent = _try(data, start, space, constant_column, tried, count, max_passes - passes, work)
+        target = _lowest(tried, count)
+        count, spent = _try(data, start, space, constant_column, tried, count, target, max_passes - passes, work)
         passes += spent
     best = best_of(tried, count)
     moved = best >= 0
@@ -232,8 +266,8 @@ def search(
             orders[4] = tried.orders[best, 4]
             if _NEIGHBOURS[which, 4] != 0:
                 orders[4] = 1 - orders[4]
-            before = count
-            count, spent = _try(data, orders, space, constant_column, tried, count, max_passes - passes, work)
+            before, target = count, tried.score[best]
+            count, spent = _try(data, orders, space, constant_column, tried, count, target, max_passes - passes, work)
             passes += spent
             if count > before and tried.score[before] < tried.score[best]:
                 best = before
