@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from statsmodels.tsa.statespace.sarimax import SARIMAX
+from statsmodels.tsa.stattools import kpss as statsmodels_kpss
 
 import forecasting
 from forecasting import SeriesBatch
 from forecasting.models.arima import layout
+from forecasting.models.arima.differences import kpss
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "arima.csv"
 
@@ -98,6 +101,24 @@ def test_box_cox_keeps_forecasts_positive() -> None:
     result = forecasting.forecast(batch(y), "arima", 6, fallback=False, box_cox=0.0)
     assert (result.quantiles > 0).all()
     assert (result.mean > result.quantiles[:, :, 1]).all()
+
+
+@pytest.mark.parametrize(("n", "more_lags"), [(13, 0), (13, 1), (90, 1)])
+def test_kpss_is_statsmodels(n: int, more_lags: int) -> None:
+    y = np.cumsum(np.random.default_rng(n).normal(size=n))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # p-values beyond its table
+        expected = statsmodels_kpss(y, "c", nlags=int(3 * np.sqrt(n) / 13) + more_lags)[0]
+    assert kpss(y, n, more_lags) == pytest.approx(expected, rel=1e-9)
+
+
+def test_roots_of_searched_models_keep_their_distance() -> None:
+    """A steady season makes the seasonal MA factor pile up at the border, 1.01 to the power -12."""
+    rng = np.random.default_rng(3)
+    y = 50 + 10 * np.sin(2 * np.pi * np.arange(144) / 12) + rng.normal(size=144)
+    p, _ = numbers(forecasting.fit(batch(y), "arima", season_length=12))
+    assert (p["D"], p["Q"]) == (1, 1)
+    assert -p["sma_1"] == pytest.approx(1.01**-12, rel=1e-3)
 
 
 def test_optima_and_choices_beside_statsforecast() -> None:
