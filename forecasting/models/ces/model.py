@@ -43,7 +43,7 @@ class CesHyperparameters(Hyperparameters):
     """Seasonality; auto chooses by the criterion."""
     criterion: Literal["aicc", "aic", "bic"] = "aicc"
     """Which information criterion chooses the seasonality."""
-    bounds: Literal["tight", "usual"] = "tight"
+    parameter_bounds: Literal["tight", "usual"] = "tight"
     """usual: the ranges of statsforecast. tight: alpha_1 from 0.9 to 1.02, and with seasons of more than four periods
     to 1.01, alpha_0 to 1.5."""
     season_start: Literal["shrunk", "plain"] = "shrunk"
@@ -57,7 +57,7 @@ class CesHyperparameters(Hyperparameters):
         """Lower and upper ends of alpha_0, alpha_1, beta_0 and beta_1 of each form, [4, 2, 4]."""
         out = np.empty((N_FORMS, 2, 4))
         out[:, 0], out[:, 1] = 0.01, (1.8, 1.9, 1.5, 1.5)
-        if self.bounds == "tight":
+        if self.parameter_bounds == "tight":
             out[:, 0, 1], out[:, 1, 1] = 0.9, 1.02
             if season_length > _SHORT_SEASON:
                 out[1:, 1, :2] = 1.5, 1.01

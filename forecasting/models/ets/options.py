@@ -42,14 +42,14 @@ class EtsHyperparameters(Hyperparameters):
     """Leave out multiplicative errors and seasons."""
     criterion: Literal["aicc", "aic", "bic"] = "aicc"
     """Which information criterion chooses the form."""
-    bounds: Literal["tight", "usual", "admissible", "both"] = "tight"
+    parameter_bounds: Literal["tight", "usual", "admissible", "both"] = "tight"
     """usual: 0 < beta < alpha and 0 < gamma < 1 - alpha. tight: slopes and seasons that move slowly. admissible: all
     for which old observations lose their weight. both: usual and admissible."""
     alpha: Weight | Range | None = None
     """The level's smoothing parameter: fixed, or its range. Null is 0.0001 to 0.9999 (admissible: to 1.9999)."""
     beta: Weight | Range | None = None
-    """The slope's smoothing parameter: fixed, or its range. Null is what `bounds` allow; a given one is not held to
-    the tight bounds, only to the usual ones."""
+    """The slope's smoothing parameter: fixed, or its range. Null is what `parameter_bounds` allow; a given one is not
+    held to the tight bounds, only to the usual ones."""
     gamma: Weight | Range | None = None
     """The season's smoothing parameter: as beta."""
     phi: Share | tuple[Share, Share] = (0.8, 0.98)
@@ -84,10 +84,10 @@ class EtsHyperparameters(Hyperparameters):
         low, high = _ends(self.alpha, (_LEAST, self._most_alpha))
         if low <= 0.0 or high > self._most_alpha:
             raise ValueError(
-                f"alpha is {self.alpha}; with bounds {self.bounds!r} it must lie above 0 and not above "
-                f"{self._most_alpha}"
+                f"alpha is {self.alpha}; with parameter_bounds {self.parameter_bounds!r} it must lie above 0 and "
+                f"not above {self._most_alpha}"
             )
-        if self.bounds == "admissible":
+        if self.parameter_bounds == "admissible":
             return
         least_beta, least_gamma = _ends(self.beta, (_LEAST, 1.0))[0], _ends(self.gamma, (_LEAST, 1.0))[0]
         if self.beta is not None and least_beta > high:
@@ -103,7 +103,7 @@ class EtsHyperparameters(Hyperparameters):
 
     @property
     def _most_alpha(self) -> float:
-        return 1.9999 if self.bounds == "admissible" else _BELOW_ONE
+        return 1.9999 if self.parameter_bounds == "admissible" else _BELOW_ONE
 
     def forms(self) -> FloatArray:
         """Which of the 18 forms may be chosen, 1.0 or 0.0, [18]."""
@@ -128,14 +128,14 @@ class EtsHyperparameters(Hyperparameters):
     def limits(self, season_length: int) -> Limits:
         """What the smoothing parameters must keep to."""
         alpha, phi = _ends(self.alpha, (_LEAST, self._most_alpha)), _ends(self.phi, (0.8, 0.98))
-        g, b = (0.5, tight_trend(season_length)) if self.bounds == "tight" else (_BELOW_ONE, _BELOW_ONE)
-        if self.beta is None and self.gamma is None and self.bounds in ("tight", "usual"):
+        g, b = (0.5, tight_trend(season_length)) if self.parameter_bounds == "tight" else (_BELOW_ONE, _BELOW_ONE)
+        if self.beta is None and self.gamma is None and self.parameter_bounds in ("tight", "usual"):
             ends = alpha, (_LEAST, g), (_LEAST, b), phi
             return Limits(np.array(ends, dtype=np.float64).T.copy(), RATIOS, g, b)
         beta, gamma = _ends(self.beta, (_LEAST, 3.9999)), _ends(self.gamma, (_LEAST, 2.2499))
         return Limits(
             np.array((alpha, gamma, beta, phi), dtype=np.float64).T.copy(),
-            {"admissible": ADMISSIBLE, "both": BOTH}.get(self.bounds, USUAL),
+            {"admissible": ADMISSIBLE, "both": BOTH}.get(self.parameter_bounds, USUAL),
             1.0 if self.gamma is not None else g,
             1.0 if self.beta is not None else b,
         )

@@ -45,8 +45,8 @@ class MstlHyperparameters(Hyperparameters):
     trend_forecaster: Literal["ets", "theta", "arima"] = "ets"
     """The family that forecasts the seasonally adjusted series, without a season."""
     trend_hyperparameters: dict[str, Any] = Field(default_factory=dict)
-    """That family's hyperparameters; for ets the form is "ZZN", chosen without a season, and bounds are "usual",
-    unless given here."""
+    """That family's hyperparameters; for ets the form is "ZZN", chosen without a season, and parameter_bounds are
+    "usual", unless given here."""
 
     @model_validator(mode="after")
     def _sensible(self) -> MstlHyperparameters:
@@ -76,7 +76,7 @@ class MstlHyperparameters(Hyperparameters):
         """
         given = dict(self.trend_hyperparameters)
         if self.trend_forecaster == "ets":
-            given = {"form": "ZZN", "bounds": "usual", **given}
+            given = {"form": "ZZN", "parameter_bounds": "usual", **given}
         return self.trend_model().Hyperparameters.model_validate({**given, "season_length": 1})
 
     def seasons(self, rows: Rows) -> Int64Array:

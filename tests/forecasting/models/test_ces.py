@@ -73,7 +73,7 @@ def test_optima_are_no_worse_than_statsforecasts() -> None:
         criterion(np.array([max(float(row["sse"]), 1e-300) for row in rows if row["form"] == form]), n, k)
         for form, k in zip(FORMS, (3, 3, 4, 5), strict=True)
     ]
-    ours = fit(arrays, bounds="usual", season_start="plain").numbers.parameters[:, CRITERION]
+    ours = fit(arrays, parameter_bounds="usual", season_start="plain").numbers.parameters[:, CRITERION]
     varied = np.array([np.ptp(y) > 0 for y in arrays])  # a constant has no likelihood
     excess = (ours - np.min(theirs, axis=0))[varied]
     assert (excess > 1e-4 * n[varied]).mean() <= 0.05

@@ -19,7 +19,7 @@ from forecasting.models.registry import get_model, model_names
 USER_MODEL = "user_models:drift"
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in (*model_names(), USER_MODEL)},
-    "ets admissible": ("ets", {"bounds": "admissible", "form": "ZZA"}),
+    "ets admissible": ("ets", {"parameter_bounds": "admissible", "form": "ZZA"}),
     "npts seasonal": ("npts", {"use_seasonal_model": True}),
     "npts gluonts": ("npts", {"distance": "gluonts"}),
     "npts plain": ("npts", {"use_seasonal_model": False, "exp_kernel_weights": 0.3, "context_length": 25}),

@@ -211,7 +211,7 @@ def test_usual_bounds_let_a_slope_follow() -> None:
     rng = np.random.default_rng(9)
     batch = SeriesBatch.from_arrays([np.cumsum(np.cumsum(rng.normal(0, 1, 100)))], "2020-01-01", "D")
     tight, usual = (
-        fit(batch, "ets", form="AAN", bounds=bounds).numbers.parameters[0] for bounds in ("tight", "usual")
+        fit(batch, "ets", form="AAN", parameter_bounds=bounds).numbers.parameters[0] for bounds in ("tight", "usual")
     )
     names = fit(batch, "ets", form="AAN").model.parameter_names
     alpha, beta, value = (names.index(name) for name in ("alpha", "beta", "criterion"))

@@ -69,7 +69,7 @@ def test_additive_forecasts_equal_statsmodels(form: str) -> None:
     rng = np.random.default_rng(2)
     t = np.arange(80)
     y = 50 + 0.3 * t + 5 * np.sin(2 * np.pi * t / M) + np.cumsum(rng.normal(0, 1, 80)) + rng.normal(0, 1, 80)
-    fitted = fit(SeriesBatch.from_arrays([y], "2000-01-01", "QS"), "ets", form=form, bounds="usual")
+    fitted = fit(SeriesBatch.from_arrays([y], "2000-01-01", "QS"), "ets", form=form, parameter_bounds="usual")
     result = fitted.predict(H, (0.1, 0.5, 0.9), fallback=False)
     p = dict(zip(fitted.model.parameter_names, fitted.numbers.parameters[0], strict=True))
     state = fitted.numbers.states

@@ -50,7 +50,7 @@ def cases() -> tuple[tuple[str, int, tuple[FloatArray, ...]], ...]:
 
 def ours(arrays: tuple[FloatArray, ...], freq: str, m: int, form: int) -> FloatArray:
     batch = SeriesBatch.from_arrays(arrays, "2013-01-01", freq)
-    fitted = fit(batch, "ets", form=form_name(form), season_length=m, bounds="usual")
+    fitted = fit(batch, "ets", form=form_name(form), season_length=m, parameter_bounds="usual")
     names = fitted.model.parameter_names
     assert (fitted.numbers.parameters[:, names.index("form")] == form).all()
     return fitted.numbers.parameters[:, names.index("criterion")]
@@ -80,7 +80,7 @@ def test_choice_is_no_worse_than_statsforecast() -> None:
     losses = []
     for freq, m, arrays in cases():
         batch = SeriesBatch.from_arrays(arrays, "2013-01-01", freq)
-        fitted = fit(batch, "ets", season_length=m, bounds="usual")
+        fitted = fit(batch, "ets", season_length=m, parameter_bounds="usual")
         found = fitted.numbers.parameters[:, fitted.model.parameter_names.index("criterion")]
         for y, value in zip(arrays[::2], found[::2], strict=True):
             losses.append(value - statsforecast_ets.ets_f(y.copy(), m)["aicc"])

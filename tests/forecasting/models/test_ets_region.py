@@ -73,7 +73,7 @@ def test_admissible_parameters_forget_old_observations(
 def test_wider_regions_fit_no_worse(form: str) -> None:
     data = batch([quarterly(i) for i in range(6)])
     likelihood = {
-        bounds: numbers(fit(data, "ets", form=form, bounds=bounds))["log_likelihood"]
+        bounds: numbers(fit(data, "ets", form=form, parameter_bounds=bounds))["log_likelihood"]
         for bounds in ("tight", "usual", "admissible", "both")
     }
     assert (likelihood["usual"] >= likelihood["tight"] - 0.2).all()
@@ -86,7 +86,7 @@ def test_wider_regions_fit_no_worse(form: str) -> None:
 def test_fits_lie_in_the_region_asked_for(form: str, bounds: str) -> None:
     rng = np.random.default_rng(3)
     over = [100 + np.cumsum(rng.normal(0, 1, 80) + 0.9 * np.r_[0, rng.normal(0, 1, 79)]) for _ in range(4)]
-    found = numbers(fit(batch([*over, *(quarterly(i) for i in range(4))]), "ets", form=form, bounds=bounds))
+    found = numbers(fit(batch([*over, *(quarterly(i) for i in range(4))]), "ets", form=form, parameter_bounds=bounds))
     scratch = np.zeros(2 * M + 12)
     for alpha, beta, gamma, phi in zip(*(found[x] for x in ("alpha", "beta", "gamma", "phi")), strict=True):
         b, g, p = np.nan_to_num(beta), np.nan_to_num(gamma), 1.0 if np.isnan(phi) else phi
@@ -100,16 +100,26 @@ def test_alpha_above_one_is_found_where_the_data_have_it() -> None:
     rng = np.random.default_rng(1)
     e = rng.normal(0, 1, 400)
     y = 50 + np.r_[0, np.cumsum(1.4 * e[:-1])] + e
-    usual, wide = (numbers(fit(batch([y]), "ets", form="ANN", bounds=b)) for b in ("usual", "admissible"))
+    usual, wide = (numbers(fit(batch([y]), "ets", form="ANN", parameter_bounds=b)) for b in ("usual", "admissible"))
     assert wide["alpha"][0] == pytest.approx(1.4, abs=0.15)
     assert wide["log_likelihood"][0] > usual["log_likelihood"][0] + 5
 
 
 def test_fixed_and_bounded_parameters_are_kept_and_not_counted() -> None:
     data = batch([quarterly(i) for i in range(5)])
-    free = numbers(fit(data, "ets", form="AAdA", bounds="usual", criterion="aic"))
+    free = numbers(fit(data, "ets", form="AAdA", parameter_bounds="usual", criterion="aic"))
     fixed = numbers(
-        fit(data, "ets", form="AAdA", bounds="usual", criterion="aic", alpha=0.3, beta=0.05, gamma=0.2, phi=0.9)
+        fit(
+            data,
+            "ets",
+            form="AAdA",
+            parameter_bounds="usual",
+            criterion="aic",
+            alpha=0.3,
+            beta=0.05,
+            gamma=0.2,
+            phi=0.9,
+        )
     )
     for name, value in (("alpha", 0.3), ("beta", 0.05), ("gamma", 0.2), ("phi", 0.9)):
         np.testing.assert_allclose(fixed[name], value, rtol=1e-12)
@@ -119,7 +129,7 @@ def test_fixed_and_bounded_parameters_are_kept_and_not_counted() -> None:
     ranged = numbers(fit(data, "ets", form="AAA", beta=(0.2, 0.25), gamma=(0.1, 0.15)))
     assert ((ranged["beta"] >= 0.2 - 1e-12) & (ranged["beta"] <= 0.25 + 1e-12)).all()
     assert ((ranged["gamma"] >= 0.1 - 1e-12) & (ranged["gamma"] <= 0.15 + 1e-12)).all()
-    still = numbers(fit(data, "ets", form="AAA", beta=0.0, gamma=0.0, bounds="both"))
+    still = numbers(fit(data, "ets", form="AAA", beta=0.0, gamma=0.0, parameter_bounds="both"))
     assert not still["beta"].any()
     assert not still["gamma"].any()
 
@@ -128,13 +138,13 @@ def test_the_same_box_in_both_coordinates_has_the_same_optimum() -> None:
     """usual as ratios, and as natural parameters with limits that do not bind."""
     data = batch([quarterly(i) for i in range(6)])
     for form in ("AAA", "MAdM", "AAdN"):
-        ratios = numbers(fit(data, "ets", form=form, bounds="usual"))["log_likelihood"]
-        natural = numbers(fit(data, "ets", form=form, bounds="usual", beta=(1e-6, 1), gamma=(1e-6, 1)))
+        ratios = numbers(fit(data, "ets", form=form, parameter_bounds="usual"))["log_likelihood"]
+        natural = numbers(fit(data, "ets", form=form, parameter_bounds="usual", beta=(1e-6, 1), gamma=(1e-6, 1)))
         np.testing.assert_allclose(natural["log_likelihood"], ratios, atol=0.2)
 
 
 def test_parameters_outside_the_region_are_said() -> None:
-    fitted = fit(batch([quarterly(0)]), "ets", form="ANA", bounds="admissible", alpha=1.9, gamma=0.5)
+    fitted = fit(batch([quarterly(0)]), "ets", form="ANA", parameter_bounds="admissible", alpha=1.9, gamma=0.5)
     result = fitted.predict(4, fallback=False)
     assert (result.status[0], result.reason[0]) == (Status.FALLBACK, "outside_bounds")
     assert np.isfinite(result.quantiles).all()
