@@ -83,7 +83,7 @@ def test_a_dry_run_writes_nothing(spark: SparkSession, config_file: Path, tmp_pa
         (lambda folder: (folder / "target.csv").write_bytes(b"\x00\xff\xfe") and [], "target.csv"),
         (lambda _: ["--set", "dataset_group=other"], "another dataset group"),
     ],
-    ids=["wrong path", "misspelled key", "no such column", "empty file", "garbage", "another group"],
+    ids=["wrong path", "misspelled key", "unknown refit", "no such column", "empty file", "garbage", "another group"],
 )
 def test_each_mistake_is_a_sentence_and_leaves_the_lake(
     spark: SparkSession, config_file: Path, tmp_path: Path, damage: Callable[[Path], Any], sentence: str
