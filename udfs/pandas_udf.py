@@ -70,7 +70,7 @@ def forecast_udf(
     family = get_model(model)
     checked = family.Hyperparameters.model_validate(dict(hyperparameters or {}))
     optional = isinstance(checked, RegressionHyperparameters)  # such a family does without, unless one is named
-    if (family.uses_related and not optional) or family.problems(checked, {}, horizon):
+    if (family.reads_related(checked) and not optional) or family.problems(checked, {}, horizon):
         raise ValueError(f"model {model!r} wants related series, which the UDF does not take; use the jobs")
     options = {"seed": seed, "max_evaluations": max_evaluations, **(hyperparameters or {})}
     levels, paths = tuple(quantiles), tuple(sys.path)

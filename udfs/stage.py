@@ -48,7 +48,7 @@ class StageInput:
     @property
     def related(self) -> dict[str, bool]:
         """The related series that some model uses, and whether their future is known."""
-        if not any(get_model(model.name).uses_related for model in self.models.values()):
+        if not any(map(_reads_related, self.models.values())):
             return {}
         return {name: column.known_in_future for name, column in self.config.data.related_columns.items()}
 
@@ -121,6 +121,11 @@ class StageInput:
             .withColumn("choice", choice)
             .drop("selected:model", "segment:index")
         )
+
+
+def _reads_related(model: ModelSpec) -> bool:
+    family = get_model(model.name)
+    return family.reads_related(family.Hyperparameters.model_validate(dict(model.hyperparameters)))
 
 
 def _takes_holidays(model: ModelSpec) -> bool:

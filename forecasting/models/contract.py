@@ -179,7 +179,7 @@ class Model(ABC):
     needs_history: ClassVar[bool] = False
     """Whether `predict` reads the rows' values as well as the parameters and states."""
     uses_related: ClassVar[bool] = False
-    """Whether the model looks at `batch.related`; a job reads those columns only for models that do."""
+    """Whether the model can look at `batch.related`; see `reads_related`."""
 
     def cost_per_point(self, season_length: int) -> float:  # noqa: ARG002
         """Expected core-microseconds per observation and window: what work is planned by.
@@ -211,6 +211,12 @@ class Model(ABC):
     def components(self, fitted: Fitted, horizon: int) -> Components | None:  # noqa: ARG002
         """The parts of the fit and of its forecast; None for a family that has none."""
         return None
+
+    def reads_related(self, hyperparameters: Any) -> bool:
+        """Whether a fit with these hyperparameters looks at `batch.related`: a job reads those columns only then."""
+        if isinstance(hyperparameters, RegressionHyperparameters) and hyperparameters.regressors == "none":
+            return False
+        return self.uses_related
 
     def problems(self, hyperparameters: Any, related: Mapping[str, bool], horizon: int) -> list[str]:
         """What is wrong with hyperparameters for this data, each with what to do; known before any row is read.

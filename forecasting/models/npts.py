@@ -130,6 +130,9 @@ class Npts(Model):
                 mean[chosen], table[chosen] = made.mean, made.quantiles
         return RawForecast(mean=mean, quantiles=table)
 
+    def reads_related(self, hyperparameters: NptsHyperparameters) -> bool:
+        return bool(hyperparameters.feature_weights)
+
     def problems(self, hyperparameters: Any, related: Mapping[str, bool], horizon: int) -> list[str]:
         return super().problems(_features(hyperparameters), related, horizon)
 
