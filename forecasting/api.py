@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS
 from forecasting.models.contract import Components, Fitted, Model, ObjectArray, RawForecast, Rows, Status
+from forecasting.models.reasons import NO_OBSERVATIONS
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds, HistoryFacts, apply_bounds, finish, guard, history_facts
 

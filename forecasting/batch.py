@@ -24,6 +24,14 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
+def offsets_of(sizes: npt.ArrayLike) -> Int64Array:
+    """Where rows of these sizes begin and end in a flat array, int64 [R + 1]."""
+    lengths = np.asarray(sizes, dtype=np.int64)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
 @dataclass(frozen=True)
 class RelatedSeries:
     """One related column for all series of a batch, in the layout of the target.
@@ -176,8 +184,7 @@ class SeriesBatch:
 
 def _flatten(arrays: Sequence[npt.ArrayLike], what: str) -> tuple[FloatArray, Int64Array]:
     parts = [np.asarray(a, dtype=np.float64).ravel() for a in arrays]
-    offsets = np.zeros(len(parts) + 1, dtype=np.int64)
-    np.cumsum([len(p) for p in parts], out=offsets[1:])
+    offsets = offsets_of([len(p) for p in parts])
     values = np.concatenate(parts) if parts else np.empty(0)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
@@ -191,7 +198,6 @@ def _flatten(arrays: Sequence[npt.ArrayLike], what: str) -> tuple[FloatArray, In
 
 def _gather(values: npt.NDArray[Any], offsets: Int64Array, rows: Int64Array) -> tuple[npt.NDArray[Any], Int64Array]:
     lengths = offsets[rows + 1] - offsets[rows]
-    out = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=out[1:])
+    out = offsets_of(lengths)
     index = np.repeat(offsets[rows] - out[:-1], lengths) + np.arange(out[-1])
     return values[index], out

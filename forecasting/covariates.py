@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from forecasting.batch import FloatArray, Holidays, SeriesBatch, read_only
+from forecasting.batch import FloatArray, Holidays, SeriesBatch, offsets_of, read_only
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import RegressionHyperparameters
 
@@ -52,8 +52,7 @@ def regressors(batch: SeriesBatch, options: RegressionHyperparameters, horizon: 
     holidays = batch.holidays if options.use_holidays else None
     n_holidays = len(holidays.names) if holidays is not None else 0
     lengths = batch.lengths + horizon
-    offsets = np.zeros(len(batch) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
+    offsets = offsets_of(lengths)
     values = np.zeros((int(offsets[-1]), len(names) + n_holidays))
     for k, name in enumerate(names):
         column = batch.related[name]

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from forecasting.batch import FloatArray, RelatedSeries, SeriesBatch, read_only
+from forecasting.batch import FloatArray, RelatedSeries, SeriesBatch, offsets_of, read_only
 from forecasting.frequency import Int64Array
 
 FillMethod = str | float
@@ -227,8 +227,7 @@ def _moved(
     """Series i from its position shift[i] (negative: blanks first) for lengths[i] periods; itself when unchanged."""
     if not shift.any() and (lengths == np.diff(offsets)).all():
         return values, offsets
-    out_offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=out_offsets[1:])
+    out_offsets = offsets_of(lengths)
     out = np.full(out_offsets[-1], blank, dtype=values.dtype)
     _move(read_only(values), read_only(offsets), read_only(shift), read_only(out_offsets), out)
     return out, out_offsets

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.api import Forecast
-from forecasting.batch import FloatArray, RelatedSeries, SeriesBatch, read_only
+from forecasting.batch import FloatArray, RelatedSeries, SeriesBatch, offsets_of, read_only
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import Status
 from forecasting.seeds import KEY_SEPARATOR
@@ -34,9 +34,8 @@ def list_buffers(column: pa.Array) -> tuple[FloatArray, Int64Array]:
     """
     if column.null_count:
         values = pc.list_flatten(column)
-        offsets = np.zeros(len(column) + 1, dtype=np.int64)
         lengths = pc.fill_null(pc.list_value_length(column), 0)
-        np.cumsum(lengths.to_numpy(zero_copy_only=False), out=offsets[1:])
+        offsets = offsets_of(lengths.to_numpy(zero_copy_only=False))
     else:
         offsets = column.offsets.to_numpy().astype(np.int64)
         first = int(offsets[0]) if len(offsets) else 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, offsets_of
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Components
 from forecasting.models.registry import get_model
@@ -122,7 +122,6 @@ def _rows(part: Part, model: ModelSpec, spec: TaskSpec, names: tuple[str, ...]) 
 def _picked(components: Components, c: int, rows: Int64Array) -> tuple[FloatArray, Int64Array]:
     """Component c of some rows, flat with offsets."""
     first, last = components.offsets[:-1][rows], components.offsets[1:][rows]
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum(last - first, out=offsets[1:])
+    offsets = offsets_of(last - first)
     index = np.repeat(first - offsets[:-1], last - first) + np.arange(offsets[-1])
     return components.values[index, c], offsets

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.api import Forecast, fit
-from forecasting.batch import RelatedSeries, SeriesBatch
+from forecasting.batch import RelatedSeries, SeriesBatch, offsets_of
 from forecasting.frequency import Frequency, to_microseconds
 from forecasting.levels import quantile_column
 from forecasting.models.registry import get_model, model_names
@@ -216,9 +216,7 @@ def _floats(values: Any) -> np.ndarray[Any, Any]:
 
 
 def _flat(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-    np.cumsum([len(values) for values in arrays], out=offsets[1:])
-    return np.concatenate(arrays), offsets
+    return np.concatenate(arrays), offsets_of([len(values) for values in arrays])
 
 
 def _steps(call: Call, batch: SeriesBatch, quantiles: Sequence[float], seed: int) -> Iterator[list[dict[str, Any]]]:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.api import Forecast, fit
-from forecasting.batch import SeriesBatch
+from forecasting.batch import SeriesBatch, offsets_of
 from forecasting.filling import FillRules, extend, fill
 from forecasting.frequency import Frequency, to_microseconds
 from forecasting.models.contract import RegressionHyperparameters
@@ -104,12 +104,10 @@ def series_key_column(*columns: str) -> Column:
 def packed(key: Iterable[str], start: pd.Series, target: Iterable[Any], frequency: Frequency) -> SeriesBatch:
     """A series batch from pandas columns; NULL arrays are empty, NULL values missing."""
     arrays = [np.empty(0) if values is None else np.asarray(values, dtype=np.float64) for values in target]
-    offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
-    np.cumsum([len(values) for values in arrays], out=offsets[1:])
     labels = start.fillna(pd.Timestamp(0)).to_numpy()
     return SeriesBatch(
         values=np.concatenate(arrays) if arrays else np.empty(0),
-        offsets=offsets,
+        offsets=offsets_of([len(values) for values in arrays]),
         start=frequency.ordinals(to_microseconds(labels)),
         frequency=frequency,
         keys=list(key),

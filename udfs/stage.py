@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forecasting import Bounds
 from forecasting.filling import FillRules, RelatedFill, TargetFill
 from forecasting.frequency import Frequency
-from forecasting.models.contract import RegressionHyperparameters
+from forecasting.models.contract import Hyperparameters, RegressionHyperparameters
 from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.config import Config
@@ -123,13 +123,16 @@ class StageInput:
         )
 
 
+def _options(model: ModelSpec) -> Hyperparameters:
+    return get_model(model.name).Hyperparameters.model_validate(dict(model.hyperparameters))
+
+
 def _reads_related(model: ModelSpec) -> bool:
-    family = get_model(model.name)
-    return family.reads_related(family.Hyperparameters.model_validate(dict(model.hyperparameters)))
+    return get_model(model.name).reads_related(_options(model))
 
 
 def _takes_holidays(model: ModelSpec) -> bool:
-    options = get_model(model.name).Hyperparameters.model_validate(dict(model.hyperparameters))
+    options = _options(model)
     return isinstance(options, RegressionHyperparameters) and options.use_holidays
 
 

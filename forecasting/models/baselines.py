@@ -17,10 +17,7 @@ from scipy.special import ndtri
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
-
-NO_OBSERVATIONS = "no_observations"
-ONE_OBSERVATION = "one_observation"
-SHORT_SEASON = "less_than_one_season"
+from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
 
 
 @numba.njit(cache=True)
@@ -116,16 +113,7 @@ class SeasonalNaive(Model):
         blank.reason[counts == 0] = NO_OBSERVATIONS
         blank.status[counts == 0] = Status.FAILED
         blank.evaluations[:] = 1
-        return Fitted(
-            rows=rows,
-            hyperparameters=hyperparameters,
-            parameters=sigma[:, None],
-            states=states.ravel(),
-            state_offsets=np.arange(n + 1) * (2 * m),
-            status=blank.status,
-            reason=blank.reason,
-            evaluations=blank.evaluations,
-        )
+        return blank.fitted(rows, hyperparameters, sigma[:, None], states.ravel(), np.arange(n + 1) * (2 * m))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         n, m = len(fitted.rows), self._season(fitted.rows)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from forecasting.batch import FloatArray, SeriesBatch, read_only
+from forecasting.batch import FloatArray, SeriesBatch, offsets_of, read_only
 from forecasting.frequency import Int64Array
 from forecasting.seeds import UInt64Array, row_seeds
 
@@ -262,18 +262,48 @@ class Blank:
             evaluations=np.zeros(n_rows, dtype=np.int64),
         )
 
-    def without_numbers(self, rows: Rows, hyperparameters: Hyperparameters) -> Fitted:
-        """The fit of a model that reads the history again when it predicts: no parameters, no states."""
+    def explain(
+        self, flags: Int64Array, reasons: Sequence[tuple[int, str]], *, fallback: int, timeout: int, failed: int
+    ) -> None:
+        """Status and reason of each row from its bits in `flags` [R].
+
+        reasons: bits and what they say, the gravest last. fallback, timeout, failed: the bits that make that status.
+        """
+        for bit, reason in reasons:
+            self.reason[flags & bit > 0] = reason
+        for bits, status in ((fallback, Status.FALLBACK), (timeout, Status.TIMEOUT), (failed, Status.FAILED)):
+            self.status[flags & bits > 0] = status
+
+    def fitted(
+        self,
+        rows: Rows,
+        hyperparameters: Hyperparameters,
+        parameters: FloatArray,
+        states: FloatArray,
+        state_offsets: Int64Array,
+    ) -> Fitted:
+        """The fit with these numbers."""
         return Fitted(
             rows=rows,
             hyperparameters=hyperparameters,
-            parameters=np.empty((len(rows), 0)),
-            states=np.empty(0),
-            state_offsets=np.zeros(len(rows) + 1, dtype=np.int64),
+            parameters=parameters,
+            states=states,
+            state_offsets=state_offsets,
             status=self.status,
             reason=self.reason,
             evaluations=self.evaluations,
         )
+
+    def without_numbers(self, rows: Rows, hyperparameters: Hyperparameters) -> Fitted:
+        """The fit of a model that reads the history again when it predicts: no parameters, no states."""
+        n = len(rows)
+        return self.fitted(rows, hyperparameters, np.empty((n, 0)), np.empty(0), np.zeros(n + 1, dtype=np.int64))
+
+
+def kept(states: FloatArray, widths: npt.ArrayLike) -> tuple[FloatArray, Int64Array]:
+    """The first widths[r] numbers of each row of states [R, K]: flat states and offsets, as a `Fitted` holds them."""
+    sizes = np.asarray(widths, dtype=np.int64)
+    return states[np.arange(states.shape[1]) < sizes[:, None]], offsets_of(sizes)
 
 
 HyperparameterValues = Mapping[str, Any]

@@ -13,9 +13,9 @@ from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
 from forecasting.models.contract import Blank, Fitted, Model, RawForecast, Rows, Status
 from forecasting.models.contract import Hyperparameters as Options
+from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION
 
 OLDER_OBSERVATIONS = "no_recent_observations"
 SHORTEST_WINDOW = 24

@@ -24,7 +24,6 @@ from pydantic import Field, model_validator
 from forecasting.batch import FloatArray, read_only
 from forecasting.covariates import regressors
 from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
 from forecasting.models.contract import (
     Blank,
     Fitted,
@@ -38,6 +37,7 @@ from forecasting.models.contract import (
 from forecasting.models.npts_kernels import forecast_by_phase, forecast_scaled, observed
 from forecasting.models.npts_related import forecast_related
 from forecasting.models.npts_season import has_season
+from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
 from forecasting.models.seasons import Phases, calendar, counted, no_season
 
 NO_OBSERVATIONS_IN_CONTEXT = "no_observations_in_context"

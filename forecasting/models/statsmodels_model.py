@@ -21,7 +21,6 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -31,7 +30,6 @@ from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
 from forecasting.covariates import Regressors, regressors
-from forecasting.models.baselines import NO_OBSERVATIONS
 from forecasting.models.contract import (
     Blank,
     Fitted,
@@ -41,6 +39,7 @@ from forecasting.models.contract import (
     Rows,
     Status,
 )
+from forecasting.models.reasons import NO_OBSERVATIONS
 
 PREFIX = "statsmodels:"
 GAPS_FILLED = "gaps_filled"
@@ -135,7 +134,7 @@ class StatsmodelsModel(Model):
         return blank.without_numbers(rows, hyperparameters)
 
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
-        return replace(self.fit(rows, fitted.hyperparameters))
+        return self.fit(rows, fitted.hyperparameters)
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         rows, options = fitted.rows, fitted.hyperparameters

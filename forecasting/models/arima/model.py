@@ -8,24 +8,39 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from forecasting.batch import FloatArray, read_only
+from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.covariates import regressors
 from forecasting.models.arima import layout, paths
 from forecasting.models.arima.options import ArimaHyperparameters
 from forecasting.models.arima.rows import fit_rows
 from forecasting.models.arima.taken_apart import take_apart
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
+from forecasting.models.reasons import (
+    CONSTANT,
+    EVALUATION_LIMIT,
+    LESS_THAN_TWO_SEASONS,
+    NO_OBSERVATIONS,
+    NOT_POSITIVE,
+    ONE_OBSERVATION,
+)
 
-LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
-CONSTANT = "constant"
-NOT_POSITIVE = "not_positive"
-EVALUATION_LIMIT = "evaluation_limit"
 FEWER_REGRESSORS = "fewer_regressors"
 MANY_MISSING = "many_missing"
 
 _CONSTANTS = ("never", "always", "auto")
 _CRITERIA = ("aicc", "aic", "bic")
+
+
+_REASONS = (
+    (layout.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+    (layout.MANY_MISSING, MANY_MISSING),
+    (layout.FEWER_COLUMNS, FEWER_REGRESSORS),
+    (layout.NOT_POSITIVE, NOT_POSITIVE),
+    (layout.CONSTANT_SERIES, CONSTANT),
+    (layout.LIMIT, EVALUATION_LIMIT),
+    (layout.ONE_OBSERVATION, ONE_OBSERVATION),
+    (layout.NO_OBSERVATION, NO_OBSERVATIONS),
+)
 
 
 class Arima(Model):
@@ -106,8 +121,7 @@ class Arima(Model):
         labels = [*own.base, *(f"season_{period:g}" for period, order in seasons for _ in range(2 * order))]
         parts = tuple(dict.fromkeys(labels))
         names = ("level", *parts, "remainder")
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(rows.end - rows.begin + horizon, out=offsets[1:])
+        offsets = offsets_of(rows.end - rows.begin + horizon)
         values = np.full((int(offsets[-1]), len(names)), np.nan)
         take_apart(
             rows.batch.values,
@@ -195,34 +209,5 @@ def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray) -> Fitt
         flags,
         blank.evaluations,
     )
-    offsets = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    _explain(flags, blank)
-    return Fitted(
-        rows=rows,
-        hyperparameters=options,
-        parameters=parameters,
-        states=states[np.arange(width) < sizes[:, None]],
-        state_offsets=offsets,
-        status=blank.status,
-        reason=blank.reason,
-        evaluations=blank.evaluations,
-    )
-
-
-def _explain(flags: np.ndarray, blank: Blank) -> None:
-    """Status and reason of each row from its flags; the gravest reason wins."""
-    for bit, reason in (
-        (layout.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
-        (layout.MANY_MISSING, MANY_MISSING),
-        (layout.FEWER_COLUMNS, FEWER_REGRESSORS),
-        (layout.NOT_POSITIVE, NOT_POSITIVE),
-        (layout.CONSTANT_SERIES, CONSTANT),
-        (layout.LIMIT, EVALUATION_LIMIT),
-        (layout.ONE_OBSERVATION, ONE_OBSERVATION),
-        (layout.NO_OBSERVATION, NO_OBSERVATIONS),
-    ):
-        blank.reason[flags & bit > 0] = reason
-    blank.status[flags & layout.ONE_OBSERVATION > 0] = Status.FALLBACK
-    blank.status[flags & layout.LIMIT > 0] = Status.TIMEOUT
-    blank.status[flags & layout.NO_OBSERVATION > 0] = Status.FAILED
+    blank.explain(flags, _REASONS, fallback=layout.ONE_OBSERVATION, timeout=layout.LIMIT, failed=layout.NO_OBSERVATION)
+    return blank.fitted(rows, options, parameters, *kept(states, sizes))

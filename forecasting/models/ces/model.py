@@ -11,15 +11,17 @@ from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
 from forecasting.models.ces import rows as kernels
 from forecasting.models.ces.recursion import N_FORMS, NONE
-from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
-
-LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
-CONSTANT = "constant"
-SHORT_HISTORY = "short_history"
-EVALUATION_LIMIT = "evaluation_limit"
+from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, kept
+from forecasting.models.reasons import (
+    CONSTANT,
+    EVALUATION_LIMIT,
+    LESS_THAN_TWO_SEASONS,
+    NO_OBSERVATIONS,
+    ONE_OBSERVATION,
+    SHORT_HISTORY,
+)
 
 _FORMS = ("none", "simple", "partial", "full")
 _SHORT_SEASON = 4
@@ -132,18 +134,10 @@ class Ces(Model):
             flags,
             blank.evaluations,
         )
-        kept, offsets = _packed(parameters, states)
         _explain(flags, options, blank)
-        return Fitted(
-            rows=rows,
-            hyperparameters=options,
-            parameters=parameters,
-            states=kept,
-            state_offsets=offsets,
-            status=blank.status,
-            reason=blank.reason,
-            evaluations=blank.evaluations,
-        )
+        form = parameters[:, kernels.FORM]
+        seasonal = np.isfinite(form) & (form != NONE)
+        return blank.fitted(rows, options, parameters, *kept(states, np.where(seasonal, states.shape[1], 2)))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         n, options = len(fitted.rows), fitted.hyperparameters
@@ -175,31 +169,17 @@ class Ces(Model):
         return replace(fitted, rows=rows, parameters=parameters, states=states)
 
 
-def _packed(parameters: FloatArray, states: FloatArray) -> tuple[FloatArray, Int64Array]:
-    """Drop the seasonal places of rows without a season: flat states and offsets."""
-    form = parameters[:, kernels.FORM]
-    seasonal = np.isfinite(form) & (form != NONE)
-    width = np.where(seasonal, states.shape[1], 2)
-    offsets = np.zeros(len(states) + 1, dtype=np.int64)
-    np.cumsum(width, out=offsets[1:])
-    return states[np.arange(states.shape[1]) < width[:, None]], offsets
-
-
 def _explain(flags: Int64Array, options: CesHyperparameters, blank: Blank) -> None:
-    """Status and reason of each row from its flags; the gravest reason wins."""
-    for bit, reason in (
-        (kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+    short = [] if options.season == "none" else [(kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS)]
+    reasons = [
+        *short,
         (kernels.CONSTANT, CONSTANT),
         (kernels.LIMIT, EVALUATION_LIMIT),
         (kernels.SHORT, SHORT_HISTORY),
         (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
         (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
-    ):
-        if bit != kernels.SHORT_SEASON or options.season != "none":
-            blank.reason[flags & bit > 0] = reason
+    ]
     simpler = kernels.SHORT | kernels.ONE_OBSERVATION
     if options.season not in ("auto", "none"):
         simpler |= kernels.SHORT_SEASON
-    blank.status[flags & simpler > 0] = Status.FALLBACK
-    blank.status[flags & kernels.LIMIT > 0] = Status.TIMEOUT
-    blank.status[flags & kernels.NO_OBSERVATION > 0] = Status.FAILED
+    blank.explain(flags, reasons, fallback=simpler, timeout=kernels.LIMIT, failed=kernels.NO_OBSERVATION)

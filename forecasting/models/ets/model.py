@@ -8,19 +8,23 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from forecasting.batch import FloatArray
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, Status
+from forecasting.batch import FloatArray, offsets_of
+from forecasting.frequency import Int64Array
+from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
 from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
 from forecasting.models.ets.options import EtsHyperparameters
 from forecasting.models.ets.taken_apart import take_apart
+from forecasting.models.reasons import (
+    CONSTANT,
+    EVALUATION_LIMIT,
+    LESS_THAN_TWO_SEASONS,
+    NO_OBSERVATIONS,
+    NOT_POSITIVE,
+    ONE_OBSERVATION,
+    SHORT_HISTORY,
+)
 
-LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
-CONSTANT = "constant"
-SHORT_HISTORY = "short_history"
-NOT_POSITIVE = "not_positive"
-EVALUATION_LIMIT = "evaluation_limit"
 OUTSIDE_BOUNDS = "outside_bounds"
 
 _CRITERIA = ("aicc", "aic", "bic")
@@ -110,8 +114,7 @@ class Ets(Model):
     def components(self, fitted: Fitted, horizon: int) -> Components:
         """level, trend, season_<m>, remainder; see `taken_apart`."""
         rows = fitted.rows
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(rows.end - rows.begin + horizon, out=offsets[1:])
+        offsets = offsets_of(rows.end - rows.begin + horizon)
         values = np.full((int(offsets[-1]), 4), np.nan)
         mean = self.predict(fitted, horizon, (0.5,)).mean
         numbers = fitted.parameters.copy(), fitted.states.copy(), fitted.state_offsets.copy()
@@ -146,35 +149,22 @@ def _fit(
         flags,
         blank.evaluations,
     )
-    kept, offsets = _packed(parameters, states)
     _explain(flags, options, blank)
-    return Fitted(
-        rows=rows,
-        hyperparameters=options,
-        parameters=parameters,
-        states=kept,
-        state_offsets=offsets,
-        status=blank.status,
-        reason=blank.reason,
-        evaluations=blank.evaluations,
-    )
+    return blank.fitted(rows, options, parameters, *kept(states, _widths(parameters, states.shape[1])))
 
 
-def _packed(parameters: FloatArray, states: FloatArray) -> tuple[FloatArray, np.ndarray]:
-    """Drop the seasonal places of rows without a season: flat states and offsets."""
+def _widths(parameters: FloatArray, n_states: int) -> Int64Array:
+    """The states that each row has: none without a form, no seasonal places without a season."""
     form = parameters[:, kernels.FORM]
-    season = np.where(np.isnan(form), 0, np.nan_to_num(form) % 3)
-    sizes = np.where(np.isnan(form), 0, np.where(season > 0, states.shape[1], 2)).astype(np.int64)
-    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    return states[np.arange(states.shape[1]) < sizes[:, None]], offsets
+    season = np.nan_to_num(form) % 3
+    return np.where(np.isnan(form), 0, np.where(season > 0, n_states, 2)).astype(np.int64)
 
 
-def _explain(flags: np.ndarray, options: EtsHyperparameters, blank: Blank) -> None:
-    """Status and reason of each row from its flags; the gravest reason wins."""
-    free = options.form[-1] == "Z"
-    for bit, reason in (
-        (kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+def _explain(flags: Int64Array, options: EtsHyperparameters, blank: Blank) -> None:
+    season, free = options.form[-1], options.form[-1] == "Z"
+    short = [] if season == "N" else [(kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS)]
+    reasons = [
+        *short,
         (search.NOT_POSITIVE, NOT_POSITIVE),
         (kernels.CONSTANT, CONSTANT),
         (kernels.LIMIT, EVALUATION_LIMIT),
@@ -182,13 +172,6 @@ def _explain(flags: np.ndarray, options: EtsHyperparameters, blank: Blank) -> No
         (search.INADMISSIBLE, OUTSIDE_BOUNDS),
         (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
         (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
-    ):
-        if bit == kernels.SHORT_SEASON and options.form[-1] == "N":
-            continue
-        blank.reason[flags & bit > 0] = reason
-    simpler = search.CHANGED | kernels.SHORT | kernels.ONE_OBSERVATION
-    if not free:
-        simpler |= search.NOT_POSITIVE
-    blank.status[flags & simpler > 0] = Status.FALLBACK
-    blank.status[flags & kernels.LIMIT > 0] = Status.TIMEOUT
-    blank.status[flags & kernels.NO_OBSERVATION > 0] = Status.FAILED
+    ]
+    simpler = search.CHANGED | kernels.SHORT | kernels.ONE_OBSERVATION | (0 if free else search.NOT_POSITIVE)
+    blank.explain(flags, reasons, fallback=simpler, timeout=kernels.LIMIT, failed=kernels.NO_OBSERVATION)

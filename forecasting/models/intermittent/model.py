@@ -11,10 +11,10 @@ from pydantic import Field
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
 from forecasting.models.intermittent.law import law_quantiles
 from forecasting.models.intermittent.smoothing import ADIDA, CROSTON, IMAPA, TSB, best_alpha, demand_rate, smooth
+from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION
 
 NEGATIVE = "negative_values"
 NO_ZEROS = "no_zeros"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, offsets_of
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Components, Rows
-from forecasting.models.mstl.states import Parts, offsets_of, visible
+from forecasting.models.mstl.states import Parts, visible
 
 
 def components(

@@ -9,15 +9,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, offsets_of
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Components, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
 from forecasting.models.mstl import rows as kernels
 from forecasting.models.mstl.components import components
-from forecasting.models.mstl.states import Parts, inner_rows, offsets_of, pack, take_apart, visible
+from forecasting.models.mstl.states import Parts, inner_rows, pack, take_apart, visible
 from forecasting.models.mstl.stl import Plan
-
-LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
+from forecasting.models.reasons import LESS_THAN_TWO_SEASONS
 
 Season = Annotated[int, Field(ge=2)]
 Window = Annotated[int, Field(ge=3)]

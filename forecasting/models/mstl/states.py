@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.batch import FloatArray, SeriesBatch, offsets_of
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Fitted, Hyperparameters, Rows
 from forecasting.models.mstl import rows as kernels
@@ -39,13 +39,6 @@ class Parts:
         patterns = self.patterns.copy()
         kernels.rotate_rows(patterns, self.offsets, self.counts, lengths, by)
         return patterns
-
-
-def offsets_of(sizes: Int64Array) -> Int64Array:
-    """Where rows of these sizes begin and end in a flat array, [R + 1]."""
-    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    return offsets
 
 
 def inner_rows(rows: Rows, adjusted: FloatArray) -> Rows:

@@ -8,21 +8,30 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from forecasting.batch import FloatArray, read_only
+from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows
 from forecasting.models.prophet import fitting, forecasts
 from forecasting.models.prophet.descent import FLAT, LINEAR, LOGISTIC, Settings, workspace
 from forecasting.models.prophet.design import Design, design
 from forecasting.models.prophet.options import ProphetHyperparameters
+from forecasting.models.reasons import CONSTANT, EVALUATION_LIMIT, NO_OBSERVATIONS, ONE_OBSERVATION
 
-CONSTANT = "constant"
-EVALUATION_LIMIT = "evaluation_limit"
 INTERPOLATED = "interpolated"
 CAP_NOT_ABOVE_FLOOR = "cap_not_above_floor"
 
 _GROWTH = {"linear": LINEAR, "logistic": LOGISTIC, "flat": FLAT}
+
+
+_REASONS = (
+    (fitting.INTERPOLATED, INTERPOLATED),
+    (fitting.CONSTANT, CONSTANT),
+    (fitting.LIMIT, EVALUATION_LIMIT),
+    (fitting.ONE_OBSERVATION, ONE_OBSERVATION),
+    (fitting.BAD_CAP, CAP_NOT_ABOVE_FLOOR),
+    (fitting.NO_OBSERVATION, NO_OBSERVATIONS),
+)
+_FAILED = fitting.NO_OBSERVATION | fitting.BAD_CAP
 
 
 class Prophet(Model):
@@ -103,8 +112,7 @@ class Prophet(Model):
         rows, options = fitted.rows, fitted.hyperparameters
         assert isinstance(options, ProphetHyperparameters)
         parts = design(rows.batch, options, horizon)
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(rows.end - rows.begin + horizon, out=offsets[1:])
+        offsets = offsets_of(rows.end - rows.begin + horizon)
         values = np.zeros((int(offsets[-1]), len(parts.components) + 2))
         shift, position = _places(rows, parts)
         forecasts.component_rows(
@@ -179,17 +187,8 @@ def _fit(rows: Rows, options: ProphetHyperparameters, start_sigma: FloatArray) -
         flags,
         blank.evaluations,
     )
-    _explain(flags, blank)
-    return Fitted(
-        rows=rows,
-        hyperparameters=options,
-        parameters=parameters,
-        states=states.ravel(),
-        state_offsets=np.arange(n + 1, dtype=np.int64) * width,
-        status=blank.status,
-        reason=blank.reason,
-        evaluations=blank.evaluations,
-    )
+    blank.explain(flags, _REASONS, fallback=fitting.ONE_OBSERVATION, timeout=fitting.LIMIT, failed=_FAILED)
+    return blank.fitted(rows, options, parameters, states.ravel(), np.arange(n + 1, dtype=np.int64) * width)
 
 
 def _most_bends(options: ProphetHyperparameters) -> int:
@@ -227,19 +226,3 @@ def _observations_after(fitted: Fitted, rows: Rows) -> Int64Array:
     """Observations of each row after the fitted end, [R]."""
     seen = np.concatenate([[0], np.cumsum(np.isfinite(rows.batch.values))])
     return np.asarray(seen[rows.end] - seen[rows.end - (rows.first_step - fitted.rows.first_step)], dtype=np.int64)
-
-
-def _explain(flags: Int64Array, blank: Blank) -> None:
-    """Status and reason of each row from its flags; the gravest reason wins."""
-    for bit, reason in (
-        (fitting.INTERPOLATED, INTERPOLATED),
-        (fitting.CONSTANT, CONSTANT),
-        (fitting.LIMIT, EVALUATION_LIMIT),
-        (fitting.ONE_OBSERVATION, ONE_OBSERVATION),
-        (fitting.BAD_CAP, CAP_NOT_ABOVE_FLOOR),
-        (fitting.NO_OBSERVATION, NO_OBSERVATIONS),
-    ):
-        blank.reason[flags & bit > 0] = reason
-    blank.status[flags & fitting.ONE_OBSERVATION > 0] = Status.FALLBACK
-    blank.status[flags & fitting.LIMIT > 0] = Status.TIMEOUT
-    blank.status[flags & (fitting.NO_OBSERVATION | fitting.BAD_CAP) > 0] = Status.FAILED

@@ -11,16 +11,17 @@ from pydantic import Field, model_validator
 from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
-from forecasting.frequency import Int64Array
-from forecasting.models.baselines import NO_OBSERVATIONS, ONE_OBSERVATION
-from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
+from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, kept
+from forecasting.models.reasons import (
+    CONSTANT,
+    EVALUATION_LIMIT,
+    LESS_THAN_TWO_SEASONS,
+    NO_OBSERVATIONS,
+    ONE_OBSERVATION,
+    SHORT_HISTORY,
+)
 from forecasting.models.theta import rows as kernels
 from forecasting.models.theta.recursion import N_FORMS
-
-LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
-CONSTANT = "constant"
-SHORT_HISTORY = "short_history"
-EVALUATION_LIMIT = "evaluation_limit"
 
 _FORMS = ("STM", "OTM", "DSTM", "DOTM")
 _CRITERIA = ("mse", "aicc", "aic", "bic")
@@ -62,6 +63,17 @@ class ThetaHyperparameters(Hyperparameters):
     def forms(self) -> FloatArray:
         """Which of the four forms may be chosen, 1.0 or 0.0, [4]."""
         return np.array([self.form in ("auto", name) for name in _FORMS], dtype=np.float64)
+
+
+_REASONS = (
+    (kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
+    (kernels.CONSTANT, CONSTANT),
+    (kernels.LIMIT, EVALUATION_LIMIT),
+    (kernels.SHORT, SHORT_HISTORY),
+    (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
+    (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
+)
+_SIMPLER = kernels.SHORT | kernels.ONE_OBSERVATION
 
 
 class Theta(Model):
@@ -132,18 +144,9 @@ class Theta(Model):
             flags,
             blank.evaluations,
         )
-        kept, offsets = _packed(parameters, states)
-        _explain(flags, blank)
-        return Fitted(
-            rows=rows,
-            hyperparameters=options,
-            parameters=parameters,
-            states=kept,
-            state_offsets=offsets,
-            status=blank.status,
-            reason=blank.reason,
-            evaluations=blank.evaluations,
-        )
+        blank.explain(flags, _REASONS, fallback=_SIMPLER, timeout=kernels.LIMIT, failed=kernels.NO_OBSERVATION)
+        width = np.where(parameters[:, kernels.SEASON] > 0, states.shape[1], kernels.FIRST_FACTOR)
+        return blank.fitted(rows, options, parameters, *kept(states, width))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         n = len(fitted.rows)
@@ -171,27 +174,3 @@ class Theta(Model):
             np.ascontiguousarray(fitted.state_offsets),
         )
         return replace(fitted, rows=rows, parameters=parameters, states=states)
-
-
-def _packed(parameters: FloatArray, states: FloatArray) -> tuple[FloatArray, Int64Array]:
-    """Drop the seasonal places of rows without a season: flat states and offsets."""
-    width = np.where(parameters[:, kernels.SEASON] > 0, states.shape[1], kernels.FIRST_FACTOR)
-    offsets = np.zeros(len(states) + 1, dtype=np.int64)
-    np.cumsum(width, out=offsets[1:])
-    return states[np.arange(states.shape[1]) < width[:, None]], offsets
-
-
-def _explain(flags: Int64Array, blank: Blank) -> None:
-    """Status and reason of each row from its flags; the gravest reason wins."""
-    for bit, reason in (
-        (kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS),
-        (kernels.CONSTANT, CONSTANT),
-        (kernels.LIMIT, EVALUATION_LIMIT),
-        (kernels.SHORT, SHORT_HISTORY),
-        (kernels.ONE_OBSERVATION, ONE_OBSERVATION),
-        (kernels.NO_OBSERVATION, NO_OBSERVATIONS),
-    ):
-        blank.reason[flags & bit > 0] = reason
-    blank.status[flags & (kernels.SHORT | kernels.ONE_OBSERVATION) > 0] = Status.FALLBACK
-    blank.status[flags & kernels.LIMIT > 0] = Status.TIMEOUT
-    blank.status[flags & kernels.NO_OBSERVATION > 0] = Status.FAILED

@@ -1,0 +1,10 @@
+"""Reason codes that families share: what a row's status has to say for itself."""
+
+NO_OBSERVATIONS = "no_observations"
+ONE_OBSERVATION = "one_observation"
+SHORT_HISTORY = "short_history"
+SHORT_SEASON = "less_than_one_season"
+LESS_THAN_TWO_SEASONS = "less_than_two_seasons"
+CONSTANT = "constant"
+NOT_POSITIVE = "not_positive"
+EVALUATION_LIMIT = "evaluation_limit"
