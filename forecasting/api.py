@@ -151,17 +151,27 @@ def fit(
     *,
     seed: int = 0,
     max_evaluations: int = 20_000,
+    history: int | None = None,
     **hyperparameters: Any,
 ) -> FittedBatch:
     """Fit a registered model (or `module:function`) to every series of a batch.
 
     ends: int [N, W], how many points each backtest window may see; None fits the whole series. Nothing is copied.
-    max_evaluations: likelihood passes a row may spend. Other keywords are the model's hyperparameters, such as
+    history: the latest points that a fit may see; None: all of them. max_evaluations: likelihood passes a row may
+    spend. Other keywords are the model's hyperparameters, such as
     season_length=12. Raises ValueError for an unknown model or hyperparameter.
     """
     family = get_model(model)
     options = family.Hyperparameters.model_validate(hyperparameters)
-    rows = Rows.of(batch, model, ends, season_length=options.season_length, seed=seed, max_evaluations=max_evaluations)
+    rows = Rows.of(
+        batch,
+        model,
+        ends,
+        season_length=options.season_length,
+        seed=seed,
+        max_evaluations=max_evaluations,
+        history=history,
+    )
     started = time.perf_counter()
     numbers = family.fit(rows, options)
     return FittedBatch(

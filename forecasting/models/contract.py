@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from forecasting.batch import FloatArray, SeriesBatch, offsets_of, read_only
 from forecasting.frequency import Int64Array
+from forecasting.models.ranges import Range
 from forecasting.seeds import UInt64Array, row_seeds
 
 ObjectArray = npt.NDArray[np.object_]
@@ -94,9 +95,11 @@ class Rows:
         season_length: int | None = None,
         seed: int = 0,
         max_evaluations: int = 20_000,
+        history: int | None = None,
     ) -> Rows:
         """Rows for whole series (`ends` None: R = N) or for backtest windows (`ends` [N, W] counts of visible
-        points: R = N * W, windows of a series side by side)."""
+        points: R = N * W, windows of a series side by side). history: the latest points that a row may see; None:
+        all."""
         n = len(batch)
         if ends is None:
             series, end = np.arange(n), batch.offsets[1:]
@@ -108,10 +111,11 @@ class Rows:
                 raise ValueError("ends must lie between 0 and the length of their series")
             series = np.repeat(np.arange(n), visible.shape[1])
             end = batch.offsets[series] + visible.ravel()
+        begin = batch.offsets[series]
         return cls(
             batch=batch,
             series=series,
-            begin=batch.offsets[series],
+            begin=begin if history is None else np.maximum(begin, end - history),
             end=np.ascontiguousarray(end),
             season_length=season_length or batch.frequency.season_length,
             seeds=row_seeds(batch.key_hash[series], seed, model),
@@ -180,6 +184,8 @@ class Model(ABC):
     """Whether `predict` reads the rows' values as well as the parameters and states."""
     uses_related: ClassVar[bool] = False
     """Whether the model can look at `batch.related`; see `reads_related`."""
+    search_space: ClassVar[Mapping[str, Range]] = {}
+    """Hyperparameter -> the range that a search tries; empty: nothing to tune."""
 
     def cost_per_point(self, season_length: int) -> float:  # noqa: ARG002
         """Expected core-microseconds per observation and window: what work is planned by.
@@ -210,6 +216,11 @@ class Model(ABC):
 
     def components(self, fitted: Fitted, horizon: int) -> Components | None:  # noqa: ARG002
         """The parts of the fit and of its forecast; None for a family that has none."""
+        return None
+
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray | None:  # noqa: ARG002
+        """The log of the predictive density of what happened, float64 [R, H] for actual [R, H]; NaN where there is no
+        actual. None for a family without a density of its own."""
         return None
 
     def reads_related(self, hyperparameters: Any) -> bool:

@@ -1,4 +1,7 @@
-"""The one list of model families; `statsmodels:Class` names one of statsmodels', `module:function` a user's own."""
+"""The one list of model families; `statsmodels:Class` names one of statsmodels', `module:function` a user's own.
+
+A name may carry a variant after a plus sign: `ets+damped` is the family `ets` with hyperparameters of its own beside
+`ets`."""
 
 from __future__ import annotations
 
@@ -32,13 +35,25 @@ def model_names() -> tuple[str, ...]:
     return tuple(_FAMILIES)
 
 
-@cache
+VARIANT = "+"
+
+
+def family_of(name: str) -> str:
+    """A model's name without its variant."""
+    return name.partition(VARIANT)[0]
+
+
 def get_model(name: str) -> Model:
-    """The model of that name; families are imported only when asked for.
+    """The model of that name, with or without a variant; families are imported only when asked for.
 
     Raises ValueError with the known names (and the nearest one) for an unknown name, and with the import's own
     message for a `statsmodels:Class` or `module:function` that cannot be loaded.
     """
+    return _family(family_of(name))
+
+
+@cache
+def _family(name: str) -> Model:
     if name in _FAMILIES:
         module, attribute = _FAMILIES[name].split(":")
         model: Model = getattr(importlib.import_module(module), attribute)()

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from udfs.config.schema import Config
 
 
+HOLIDAYS = "holidays"
+"""In a family of covariates: the holidays of the data."""
+
+
 def covariate_problems(config: Config) -> Iterator[str]:
     """Regressors that are not there or not known in time, and a column of countries that is not there."""
     related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
@@ -19,6 +23,11 @@ def covariate_problems(config: Config) -> Iterator[str]:
         for name, options in models.items():
             for problem in model_problems(name, options, related, config.horizon):
                 yield f"{place}{name}: {problem}"
+    for family, members in config.covariates.items():
+        unknown = [m for m in members if m not in related and not (m == HOLIDAYS and config.holidays is not None)]
+        if unknown or not members:
+            there = sorted(related) or "none"
+            yield f"covariates.{family}: {unknown} are no related series of the data; there are {there}"
     column = config.holidays.country_column if config.holidays is not None else None
     known = (*config.key, *config.data.attributes)
     if column is not None and column not in known:

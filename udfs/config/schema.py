@@ -12,8 +12,10 @@ from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from udfs.config.covariates import covariate_problems
+from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
 from udfs.config.sources import NAME, Data, Section, defaulted
+from udfs.config.tuning import Tuning
 
 FillMethod = str | float
 FILL_METHODS = ("zero", "nan", "mean", "median", "min", "max")
@@ -103,31 +105,6 @@ class Segment(Section):
     def conditions(self) -> dict[str, tuple[str, ...]]:
         """`where` with every value as a tuple."""
         return {column: (v,) if isinstance(v, str) else v for column, v in self.where.items()}
-
-
-class Backtest(Section):
-    """Backtest windows: window k is cut k offsets before the end of the history and scored over one horizon."""
-
-    windows: int = Field(default=1, ge=0, le=100)
-    """How many; 0 for one model that need not be chosen."""
-    offset: int | None = Field(default=None, ge=1)
-    """Periods between cutoffs; null: the horizon."""
-
-
-class Selection(Section):
-    """How a series' model is chosen from its backtest scores."""
-
-    metric: Literal["mean_wQL", "WAPE", "RMSE", "MASE", "MAPE"] = "mean_wQL"
-    """Summed over the windows of a series; mean_wQL by the summed quantile loss, which zero actuals leave defined."""
-
-
-class Evaluation(Section):
-    """How forecasts are scored."""
-
-    mase_season_length: int | None = Field(default=None, ge=1)
-    """Season of MASE's naive error; null: the season of the frequency."""
-    score_filled: bool = False
-    """Whether points that a fill rule made count as actuals (true where no row is known to mean zero)."""
 
 
 class LakeConfig(Section):
@@ -223,8 +200,13 @@ class Config(Section):
     """Whether `forecasts` and exports carry the mean."""
     bounds: BoundsConfig = BoundsConfig()
     models: Models
-    """Model name -> hyperparameters; `module:function` for one of your own."""
+    """Model -> hyperparameters; `module:function` for one of your own; `ets+damped` for a second setting of `ets`."""
     segments: tuple[Segment, ...] = ()
+    covariates: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Families of covariates, such as price or weather -> related series, or the word holidays. Models that regress
+    then compete without covariates, with each family and with all; a segment keeps what its backtests gain by."""
+    tuning: Tuning | None = None
+    """Search of hyperparameters; null: none."""
     refit: Literal["full", "warm", "never"] = "full"
     """How `forecast` comes to its fits. full: from nothing. warm: from an earlier run's parameters, which move. never:
     with an earlier run's parameters, only the states move over the new points."""
@@ -235,6 +217,7 @@ class Config(Section):
     named."""
     backtest: Backtest = Backtest()
     selection: Selection = Selection()
+    calibration: Calibration = Calibration()
     evaluation: Evaluation = Evaluation()
     lake: LakeConfig
     spark: SparkConfig = SparkConfig()
@@ -342,11 +325,7 @@ def _name_problems(config: Config) -> list[str]:
         except ValueError as error:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
     problems += covariate_problems(config)
-    if config.backtest.offset is not None and config.backtest.offset < config.horizon:
-        problems.append(
-            f"backtest.offset is {config.backtest.offset} and the horizon {config.horizon}; "
-            "the offset must be at least the horizon, so that windows do not overlap"
-        )
+    problems += evaluation_problems(config, known=(*key, *attributes))
     if config.parameters_from is not None and config.refit == "full":
         problems.append(
             "parameters_from is given and refit is full, which starts from nothing; set refit: warm or never"
