@@ -15,7 +15,9 @@ DRAWN_BACK = (1.35, 0.93)
 BELOW_ONE = (0.88, 1.0)
 NEAR_ONE = 1.1
 WIDE = 0.5  # bounds of alpha_1 that begin above this are tight
-START_BETA = (0.1, 1.3, 1.0)  # beta_0 of partial, beta_0 and beta_1 of full seasonality
+START_BETA = (0.1, 1.45, 0.7)
+"""beta_0 of partial, beta_0 and beta_1 of full seasonality. Where the sum of squares has several minima, those reached
+from here are as deep as those from statsforecast's 1.3 and 1.0, and forecast better (NN5, M4 hourly)."""
 TOLERANCE = 1e-7  # relative, of the sum of squared errors
 MOST_STEPS = 60
 
@@ -114,15 +116,17 @@ def descend(
 @numba.njit(cache=True)
 def criterion_of(value: float, n_obs: int, form: int, which: int, start_terms: FloatArray) -> float:
     """AICc, AIC or BIC of a sum of squared errors: parameters are the states' components, the deviation and the
-    form's start_terms [4]."""
+    form's start_terms [4]. AICc's correction leaves out those of partial seasonality, which are shrunk: it is for
+    unrestricted estimates, and with it short series lost their season too often."""
     k = float((3.0 if form < PARTIAL else form + 2.0) + start_terms[form])
     fit = n_obs * math.log(max(value, 1e-300))
     if which == 2:
         return fit + k * math.log(n_obs)
     if which == 1:
         return fit + 2.0 * k
-    room = n_obs - k - 1.0
-    return fit + 2.0 * k + 2.0 * k * (k + 1.0) / room if room > 0.0 else np.inf
+    free = k - start_terms[form] if form == PARTIAL else k
+    room = n_obs - free - 1.0
+    return fit + 2.0 * k + 2.0 * free * (free + 1.0) / room if room > 0.0 else np.inf
 
 
 @numba.njit(cache=True)

@@ -13,7 +13,7 @@ import forecasting
 from forecasting import FittedBatch, SeriesBatch
 from forecasting.models.ces import form_name
 from forecasting.models.ces.recursion import NONE, PARTIAL, SIMPLE, evaluate, share_of_season, start_season, workspace
-from forecasting.models.ces.rows import ALPHA_0, BETA_1, CRITERION, FORM, SIGMA
+from forecasting.models.ces.rows import ALPHA_0, BETA_1, CRITERION, FORM, LOGLIK, SIGMA
 from forecasting.models.registry import get_model
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "ces.csv"
@@ -161,6 +161,24 @@ def test_the_share_of_a_season_is_that_of_james_and_stein() -> None:
     expected = 1 - (SEASON - 3) * errors / (terms**2).sum()
     np.testing.assert_allclose(share_of_season(y, len(y), SEASON, work), expected, rtol=1e-9)
     assert 0.9 < expected < 1
+
+
+def test_a_partial_season_counts_by_its_share_and_without_aiccs_correction() -> None:
+    """The criterion, and that its form is chosen by it, from the likelihood and the share of the season's terms."""
+    y = 10 + np.random.default_rng(2).poisson(40, 40) + 6 * np.sin(2 * np.pi * np.arange(40) / SEASON)
+    work = workspace(SEASON)
+    start_season(y, len(y), SEASON, work)
+    terms = (SEASON - 1) * share_of_season(y, len(y), SEASON, work)
+    least = {}
+    for season in ("none", "partial"):
+        out, n = fit([y], season=season).numbers.parameters[0], len(y)
+        sse = n * np.exp(-2 * out[LOGLIK] / n - 1) / (2 * np.pi)
+        free, counted = (3, 0.0) if season == "none" else (4, terms)
+        least[season] = n * np.log(sse) + 2 * (free + counted) + 2 * free * (free + 1) / (n - free - 1)
+        np.testing.assert_allclose(out[CRITERION], least[season], rtol=1e-9)
+    assert 1 < terms < SEASON - 1
+    chosen = fit([y]).numbers.parameters[0, CRITERION]
+    assert chosen <= min(least.values()) + 1e-9
 
 
 def test_the_parameters_uncertainty_is_that_of_moved_parameters() -> None:
