@@ -18,7 +18,7 @@ from forecasting.evaluation.metrics import Layout
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import ObjectArray
 
-SelectionMetric = Literal["mean_wQL", "WAPE", "RMSE", "MASE", "MAPE"]
+SelectionMetric = Literal["mean_wQL", "WAPE", "RMSE", "MASE", "MAPE", "cost"]
 SELECTION_METRICS: tuple[str, ...] = get_args(SelectionMetric)
 
 BEST = "best"
@@ -57,7 +57,8 @@ def selection_loss(sums: FloatArray, levels: Sequence[float], metric: str = "mea
 
     sums: [S, M, C], `row_statistics` added up over a series' windows for each model; NaN for a model without rows.
     metric: mean_wQL is the quantile loss 2 sum pinball averaged over the levels, WAPE the summed absolute error (both
-    without the denominator, which is the same for all models), RMSE, MASE and MAPE the metrics themselves.
+    without the denominator, which is the same for all models), RMSE, MASE and MAPE the metrics themselves, cost the
+    money that the errors cost.
     NaN where the metric is undefined, and where a model has fewer scored points than another of the same series.
     Raises ValueError for an unknown metric.
     """
@@ -82,6 +83,8 @@ def _loss(total: FloatArray, layout: Layout, metric: str, points: FloatArray) ->
         return layout.part(total, "mase") / layout.part(total, "n_mase")
     if metric == "MAPE":
         return layout.part(total, "ape") / (points - layout.part(total, "n_zero_actual"))
+    if metric == "cost":
+        return layout.part(total, "cost_under") + layout.part(total, "cost_over")
     raise ValueError(f"got selection metric {metric!r}, expected one of {', '.join(SELECTION_METRICS)}")
 
 
