@@ -17,5 +17,5 @@ compile requirements/build.in --output-file requirements/build.lock "$@"
 compile pyproject.toml --extra spark --extra plot --extra demo --constraint requirements/pins.in \
     --output-file requirements/demo.lock "$@"
 compile pyproject.toml requirements/dev.in --extra spark --extra plot --extra demo --extra readers --extra notebooks \
-    --extra dev --constraint requirements/pins.in --constraint requirements/demo.lock \
+    --extra tune --extra dev --constraint requirements/pins.in --constraint requirements/demo.lock \
     --constraint requirements/build.lock --output-file requirements/dev.lock "$@"

@@ -45,7 +45,7 @@ def declared(*extras: str) -> list[Requirement]:
 def test_locks_satisfy_the_project_file(python: str) -> None:
     wanted = {
         "demo": declared("spark", "plot", "demo"),
-        "dev": declared("spark", "plot", "demo", "readers", "notebooks", "dev"),
+        "dev": declared("spark", "plot", "demo", "readers", "notebooks", "tune", "dev"),
     }
     for lock, requirements in wanted.items():
         locked = pins(lock, python)
