@@ -32,10 +32,46 @@ def scored(draw):
     mean = array(st.one_of(number, number, number, st.just(NAN)), n, horizon)
     quantiles = np.sort(array(number, n, horizon, len(levels)), axis=2)
     actual = array(st.one_of(number, number, st.just(NAN)), n, horizon)
-    return mean, quantiles, actual, array(st.sampled_from([NAN, 0.0, 0.5, 3.0]), n), levels
+    beside = {
+        "rmsse_scale": array(st.sampled_from([NAN, 0.0, 0.25, 4.0]), n),
+        "log_density": array(st.sampled_from([NAN, -np.inf, -2.0, 0.5]), n, horizon),
+        "under": array(st.sampled_from([NAN, 0.0, 1.0, 8.0]), n),
+        "over": array(st.sampled_from([NAN, 0.0, 1.0, 2.0]), n),
+    }
+    return mean, quantiles, actual, array(st.sampled_from([NAN, 0.0, 0.5, 3.0]), n), levels, beside
 
 
-def plain_row(mean, quantiles, actual, scale, levels):
+def plain_plan(f, under, over):
+    """The forecast at the planning quantile, between the neighbouring levels."""
+    return np.interp(under / (under + over), list(f), list(f.values()))
+
+
+def plain_density(y, f, resolution):
+    """The mass of the quantiles' distribution within half a resolution of y, over the resolution."""
+    p, x = np.array(list(f)), np.array(list(f.values()))
+    if len(p) < 2:
+        return NAN
+    lower = max((x[1] - x[0]) / np.log(p[1] / p[0]), resolution)
+    upper = max((x[-1] - x[-2]) / np.log((1 - p[-2]) / (1 - p[-1])), resolution)
+
+    def mass(low, high):  # added up piece by piece
+        total = 0.0
+        if low < x[0]:
+            total += p[0] * (np.exp((min(high, x[0]) - x[0]) / lower) - np.exp((low - x[0]) / lower))
+        if high > x[-1]:
+            total += (1 - p[-1]) * (np.exp((x[-1] - max(low, x[-1])) / upper) - np.exp((x[-1] - high) / upper))
+        for i in range(len(x) - 1):
+            if x[i] == x[i + 1]:
+                total += (p[i + 1] - p[i]) * (low < x[i] <= high)
+            else:
+                share = (min(high, x[i + 1]) - max(low, x[i])) / (x[i + 1] - x[i])
+                total += (p[i + 1] - p[i]) * max(share, 0.0)
+        return total
+
+    return mass(y - resolution / 2, y + resolution / 2) / resolution
+
+
+def plain_row(mean, quantiles, actual, scale, levels, rmsse_scale=NAN, log_density=None, under=NAN, over=NAN):
     """The statistics of one row by name, written out."""
     layout = Layout.of(levels)
     out = dict.fromkeys(layout.names, 0.0)
@@ -43,11 +79,15 @@ def plain_row(mean, quantiles, actual, scale, levels):
     good = [h for h in range(len(actual)) if not np.isnan(actual[h]) and not np.isnan(mean[h])]
     out["n_points"], out["n_rows"] = len(good), float(len(good) > 0)
     out["n_unforecast"] = len(actual) - len(good) - out["n_missing"]
-    errors = []
+    errors, squares, scores = [], [], {name: [] for name in layout.interval_names}
+    sizes = [abs(y) for y in actual if not np.isnan(y)]
+    unit = scale if scale > 0 else (np.mean(sizes) if sum(sizes) > 0 else 1.0)
+    priced = under >= 0 and over >= 0 and under + over > 0
     for h in good:
         y, f = actual[h], dict(zip(levels, quantiles[h], strict=True))
         point = f.get(0.5, mean[h])
         errors.append(abs(y - point))
+        squares.append((y - mean[h]) ** 2)
         out["abs_actual"] += abs(y)
         out["abs_error_median"] += abs(y - point)
         out["abs_error_mean"] += abs(y - mean[h])
@@ -60,25 +100,51 @@ def plain_row(mean, quantiles, actual, scale, levels):
             out[f"pinball_{quantile_column(q)}"] += q * (y - f[q]) if y > f[q] else (1 - q) * (f[q] - y)
             out[f"covered_{quantile_column(q)}"] += y <= f[q]
         for (i, j), name in zip(layout.intervals, layout.interval_names, strict=True):
-            out[f"inside_{name}"] += f[levels[i]] <= y <= f[levels[j]]
+            lower, upper, alpha = f[levels[i]], f[levels[j]], 1 - (levels[j] - levels[i])
+            out[f"inside_{name}"] += lower <= y <= upper
+            out[f"width_{name}"] += upper - lower
+            below, above = 2 / alpha * (lower - y) * (y < lower), 2 / alpha * (y - upper) * (y > upper)
+            scores[name].append(upper - lower + below + above)
+        own = NAN if log_density is None else log_density[h]
+        out["n_log_loss_model"] += np.isfinite(own)
+        if len(levels) > 1 or np.isfinite(own):
+            out["n_log_loss"] += 1
+            with np.errstate(divide="ignore"):
+                out["log_loss_sum"] -= own if np.isfinite(own) else np.log(plain_density(y, f, 0.01 * unit))
+        if priced:
+            out["n_cost"] += 1
+            out["cost_under"] += under * max(y - plain_plan(f, under, over), 0)
+            out["cost_over"] += over * max(plain_plan(f, under, over) - y, 0)
+    out["n_zero_rows"] = float(len(good) > 0 and out["n_zero_actual"] == len(good))
     if good and scale > 0:
         out["mase"], out["n_mase"] = np.mean(errors) / scale, 1.0
+        out |= {f"msis_{name}": np.mean(found) / scale for name, found in scores.items()}
+    if good and rmsse_scale > 0:
+        out["rmsse"], out["n_rmsse"] = np.sqrt(np.mean(squares) / rmsse_scale), 1.0
     return [out[name] for name in layout.names]
 
 
 @settings(max_examples=300, deadline=None)
 @given(case=scored())
 def test_row_statistics_equal_a_plain_loop(case):
-    mean, quantiles, actual, scale, levels = case
-    got = row_statistics(mean, quantiles, actual, scale, levels)
-    want = [plain_row(mean[r], quantiles[r], actual[r], scale[r], levels) for r in range(len(actual))]
-    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-9)
+    mean, quantiles, actual, scale, levels, beside = case
+    got = row_statistics(mean, quantiles, actual, scale, levels, **beside)
+    want = [
+        plain_row(mean[r], quantiles[r], actual[r], scale[r], levels, **{n: v[r] for n, v in beside.items()})
+        for r in range(len(actual))
+    ]
+    far = np.isinf(want)  # the loop's density is 0 where ours goes on in logarithms
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got[~far], np.array(want)[~far], rtol=1e-6, atol=1e-6)
+    log = Layout.of(levels).names.index("log_loss_sum")
+    others = np.arange(got.shape[1]) != log
+    np.testing.assert_allclose(got[:, others], np.array(want)[:, others], rtol=1e-12, atol=1e-9)
 
 
 @settings(max_examples=200, deadline=None)
 @given(case=scored())
 def test_the_sum_of_the_parts_gives_the_metrics_of_the_whole(case):
-    mean, quantiles, actual, scale, levels = case
+    mean, quantiles, actual, scale, levels, _ = case
     total = ratios(row_statistics(mean, quantiles, actual, scale, levels).sum(axis=0), levels)
     ok = np.isfinite(actual) & np.isfinite(mean)
     y, m, f = actual[ok], mean[ok], quantiles[ok]
@@ -87,8 +153,11 @@ def test_the_sum_of_the_parts_gives_the_metrics_of_the_whole(case):
     if len(y):
         want["RMSE"] = np.sqrt(np.mean((y - m) ** 2))
         want["bias"] = np.mean(m - y)
+        loss = np.maximum(levels * (y[:, None] - f), (np.array(levels) - 1) * (y[:, None] - f))
+        want |= {f"pinball_{quantile_column(q)}": loss[:, i].mean() for i, q in enumerate(levels)}
         want |= {f"coverage_{quantile_column(q)}": np.mean(y <= f[:, i]) for i, q in enumerate(levels)}
         if (0.1 in levels) and (0.9 in levels):
+            want["width_80"] = np.mean(f[:, levels.index(0.9)] - f[:, levels.index(0.1)])
             want["coverage_80"] = np.mean((y >= f[:, levels.index(0.1)]) & (y <= f[:, levels.index(0.9)]))
     if np.abs(y).sum() > 0:
         want["WAPE"] = np.abs(y - point).sum() / np.abs(y).sum()
@@ -100,7 +169,7 @@ def test_the_sum_of_the_parts_gives_the_metrics_of_the_whole(case):
     for name, value in total.items():
         if name in want:
             np.testing.assert_allclose(value, want[name], rtol=1e-9, atol=1e-9, err_msg=name)
-        elif name not in ("MASE", "sMAPE", "coverage_95"):
+        elif name not in ("MASE", "sMAPE", "coverage_95", "width_95", "MSIS_80", "MSIS_95", "CRPS", "log_loss"):
             assert np.isnan(value), name
 
 
@@ -146,15 +215,14 @@ def test_leading_shapes_pass_through_and_wrong_ones_are_errors():
 def test_the_layout_names_every_column_once():
     layout = Layout.of((0.005, 0.025, 0.5, 0.975, 0.995))
     assert layout.names[:2] == ("n_rows", "n_points")
-    assert layout.names[-7:] == (
+    assert [name for name in layout.names if name.startswith("covered")] == [
         "covered_p0_5",
         "covered_p2_5",
         "covered_p50",
         "covered_p97_5",
         "covered_p99_5",
-        "inside_99",
-        "inside_95",
-    )
+    ]
+    assert layout.names[-6:] == ("inside_99", "inside_95", "width_99", "width_95", "msis_99", "msis_95")
     flat = np.arange(float(len(layout)))
     parts = [np.atleast_1d(layout.part(flat, column.name)) for column in COLUMNS]
     assert np.concatenate(parts).tolist() == flat.tolist()
