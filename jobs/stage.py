@@ -16,8 +16,8 @@ from udfs.lake import LakeInfo
 from udfs.limits import check_limits, condition
 from udfs.plan import plan_run, plan_stage
 from udfs.runs import Run
+from udfs.spec import Stage
 from udfs.stage import StageInput
-from udfs.task import Stage
 
 Limits = tuple[str | None, Sequence[str] | None]
 """SQL over the key columns, and items."""

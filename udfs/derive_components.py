@@ -20,9 +20,10 @@ from udfs import stored
 from udfs.arrow import ragged_lists, repeated, timestamps
 from udfs.lake import quoted
 from udfs.limits import condition
+from udfs.parts import Part, by_choice, pieces, prepare
 from udfs.runs import Run
+from udfs.spec import ModelSpec, TaskSpec
 from udfs.stage import StageInput, task_spec
-from udfs.task import ModelSpec, Part, TaskSpec, by_choice, pieces, prepare
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -15,11 +15,13 @@ import numpy as np
 from udfs.config import Config
 from udfs.errors import ThresholdError
 from udfs.lake import Lake, quoted
+from udfs.parts import PIECE_VALUES
 from udfs.placement import looked_up, placed
 from udfs.plan import cores
 from udfs.runs import Run
+from udfs.spec import Stage, TaskSpec
 from udfs.stage import FROM_SPARK, StageInput, cell_column, task_spec
-from udfs.task import PIECE_VALUES, Stage, TaskSpec, task
+from udfs.task import task
 from udfs.work import RunPlan, places, slots, waves
 
 if TYPE_CHECKING:

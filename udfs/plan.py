@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from forecasting.evaluation.windows import BacktestPlan
 from forecasting.frequency import Frequency, Int64Array
+from udfs.config.evaluation import least_history
 from udfs.errors import InputError
 from udfs.grid import period_ordinal
+from udfs.spec import Stage
 from udfs.stage import StageInput, cell_column
-from udfs.task import Stage
 from udfs.work import RunPlan, StagePlan, cut, expected_microseconds, slots
 
 if TYPE_CHECKING:
@@ -99,9 +100,11 @@ def plan_run(
     if not len(found.cells):
         raise InputError("the lake holds no series; run `almanac ingest` first")
     if stage == "backtest":
-        longest = grid.end - grid.start + 1 if config.forecast_start == "global" else grid.longest
+        lengthened = config.forecast_start == "global" or config.fill.target.front != "nan"
+        longest = grid.end - grid.start + 1 if lengthened else grid.longest
+        windows = BacktestPlan(config.horizon, config.backtest.windows, config.offset, config.stride)
         try:
-            BacktestPlan(config.horizon, config.backtest.windows, config.backtest.offset).check_fits(longest)
+            windows.check_fits(longest, least_history(config))
         except ValueError as error:
             raise InputError(str(error)) from None
     return RunPlan(

@@ -14,10 +14,11 @@ from forecasting.models.contract import Hyperparameters, RegressionHyperparamete
 from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.config import Config
+from udfs.config.evaluation import least_history
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
+from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.stored import COLUMNS, FULL, PREFIX
-from udfs.task import ModelSpec, Stage, TaskSpec
 from udfs.work import RunPlan, slots
 
 if TYPE_CHECKING:
@@ -242,6 +243,10 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         quantiles=config.quantiles,
         windows=config.backtest.windows,
         offset=config.offset,
+        stride=config.stride,
+        history=config.backtest.history,
+        min_history=least_history(config),
+        backtest_refit=config.backtest.refit,
         forecast_start=config.forecast_start,
         global_start=plan.start,
         global_end=plan.end,

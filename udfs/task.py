@@ -7,123 +7,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from forecasting.api import FALLBACK_MODEL, FittedBatch, Forecast, fit
-from forecasting.batch import FloatArray, SeriesBatch
-from forecasting.evaluation.metrics import mase_scale
-from forecasting.evaluation.windows import BacktestPlan, ForecastStart, backtest_windows, window_cutoffs
-from forecasting.filling import FillRules, extend, fill
-from forecasting.frequency import Frequency, Int64Array
-from forecasting.holidays import HolidayCalendar
-from forecasting.models.contract import Fitted, ObjectArray, Status
+from forecasting.batch import FloatArray
+from forecasting.evaluation.moving import moved_fits
+from forecasting.models.contract import Fitted, Rows, Status
 from forecasting.models.registry import get_model
-from forecasting.postprocess import Bounds
+from forecasting.postprocess import history_facts
 from forecasting.stored import form_digest, keeps_numbers
 from udfs import stored
-from udfs.arrow import (
-    fixed_lists,
-    forecast_columns,
-    list_buffers,
-    nulls,
-    ragged_lists,
-    repeated,
-    texts,
-    timestamps,
-    to_series_batch,
-)
-from udfs.holiday_table import REGION, group_positions
+from udfs.arrow import fixed_lists, forecast_columns, nulls, ragged_lists, repeated, texts, timestamps
+from udfs.parts import Part, parts_of, pieces
+from udfs.spec import ModelSpec, TaskSpec
 
-Stage = Literal["backtest", "forecast"]
+SHORT_HISTORY = "short_history"
 Columns = dict[str, pa.Array]
-
-PIECE_VALUES = 4_000_000
-"""Numbers in one array that a task makes at most: 32 MB."""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A model with its hyperparameters."""
-
-    name: str
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """All that a task needs to know; goes to the workers.
-
-    frequency: canonical name. global_start, global_end: ordinals of the first and last period of the whole data set.
-    choices: lists of models; a row's column `choice` says which list it runs. related: the related series to read,
-    and whether their future is known. calendar: the holidays, None for none; a batch with the column REGION says which
-    group of it a series belongs to. columns: names and order of what comes out. paths: folders in which a user's
-    module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
-    """
-
-    stage: Stage
-    key: tuple[str, ...]
-    frequency: str
-    horizon: int
-    quantiles: tuple[float, ...]
-    windows: int
-    offset: int
-    forecast_start: ForecastStart
-    global_start: int
-    global_end: int
-    choices: tuple[tuple[ModelSpec, ...], ...]
-    columns: tuple[str, ...]
-    seed: int = 0
-    max_evaluations: int = 20_000
-    mase_season_length: int = 1
-    score_filled: bool = False
-    fill: FillRules = field(default_factory=FillRules)
-    bounds: Bounds = field(default_factory=Bounds)
-    related: Mapping[str, bool] = field(default_factory=dict)
-    calendar: HolidayCalendar | None = None
-    paths: tuple[str, ...] = ()
-    refit: stored.Refit = stored.FULL
-
-    @property
-    def n_windows(self) -> int:
-        """Rows that a series and model make."""
-        return self.windows if self.stage == "backtest" else 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """Series ready for the models: positions are rows of `source`.
-
-    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals, mase_scale:
-    pyarrow columns in row order, by name. refit: how each series comes to its fit, None where all are fitted anew.
-    """
-
-    source: pa.RecordBatch
-    positions: Int64Array
-    series: SeriesBatch
-    ends: Int64Array | None
-    cutoffs: Int64Array
-    actuals: FloatArray | None
-    scale: FloatArray
-    refit: ObjectArray | None = None
-
-    def take(self, index: Int64Array) -> Part:
-        if len(index) == len(self.series):
-            return self
-        return Part(
-            source=self.source,
-            positions=self.positions[index],
-            series=self.series.take(index),
-            ends=None if self.ends is None else self.ends[index],
-            cutoffs=self.cutoffs[index],
-            actuals=None if self.actuals is None else self.actuals[index],
-            scale=self.scale[index],
-            refit=None if self.refit is None else self.refit[index],
-        )
 
 
 def task(spec: TaskSpec, units: tuple[int, ...]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -146,7 +50,7 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
     clock = time.perf_counter()
     for batch in batches:
         for piece in pieces(batch, spec):
-            for part, models in by_choice(prepare(piece, spec), spec):
+            for part, models in parts_of(piece, spec):
                 shared = _shared_columns(part, spec, unit_of)
                 for model in models:
                     for begun in _by_start(part, model, spec):
@@ -156,65 +60,6 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
                             seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
                             clock = now
                             yield _record_batch(rows, forecast, numbers, columns, seconds, model, spec)
-
-
-def pieces(batch: pa.RecordBatch, spec: TaskSpec) -> Iterator[pa.RecordBatch]:
-    """Cut a batch so that no array made from it grows beyond PIECE_VALUES numbers; slices, nothing is copied."""
-    rows = len(batch)
-    per_row = spec.n_windows * spec.horizon * len(spec.quantiles)
-    if spec.forecast_start == "global":
-        per_row = max(per_row, spec.global_end - spec.global_start + 1)
-    most_rows = max(1, PIECE_VALUES // per_row)
-    _, offsets = list_buffers(batch.column("target"))
-    begin = 0
-    while begin < rows:
-        by_values = int(np.searchsorted(offsets, offsets[begin] + PIECE_VALUES, side="right")) - 1
-        end = max(begin + 1, min(rows, begin + most_rows, by_values))
-        yield batch.slice(begin, end - begin)
-        begin = end
-
-
-def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
-    """Extended, filled and cut into windows."""
-    frequency = Frequency.parse(spec.frequency)
-    batch = to_series_batch(piece, spec.key, frequency, spec.related)
-    common = spec.forecast_start == "global"
-    end = spec.global_end if common else None
-    if common:
-        batch = extend(batch, spec.global_end)
-    plan = BacktestPlan(horizon=spec.horizon, windows=max(spec.windows, 1), offset=spec.offset)
-    season = spec.mase_season_length
-    if spec.stage == "forecast":
-        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon)
-        last = batch.start + batch.lengths - 1
-        ends, cutoffs, actuals = None, last[:, None], None
-        visible = batch.lengths[:, None]
-    else:
-        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
-        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
-        windows = backtest_windows(batch, plan, spec.forecast_start, end)
-        ends, cutoffs = windows.ends, windows.cutoffs
-        actuals = windows.actuals(batch, score_filled=spec.score_filled)
-        visible = ends
-    if spec.calendar is not None:
-        region = piece.column(REGION) if REGION in piece.schema.names else None
-        batch = replace(batch, holidays=spec.calendar.of(group_positions(spec.calendar, region, len(batch))))
-    first = np.broadcast_to(batch.offsets[:-1, None], visible.shape)
-    scale = mase_scale(_scored(batch, spec.score_filled), first, first + visible, season)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)
-
-
-def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
-    """The values that errors are measured on: what is not scored does not set the scale either."""
-    if batch.filled is None or score_filled:
-        return batch.values
-    return np.where(batch.filled != 0, np.nan, batch.values)
-
-
-def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:
-    choice = part.source.column("choice").to_numpy()
-    for value in np.unique(choice):
-        yield part.take(np.flatnonzero(choice == value)), spec.choices[int(value)]
 
 
 def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
@@ -230,8 +75,21 @@ def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
             yield replace(part.take(index), refit=how[index])
 
 
+def _fits(part: Part, model: ModelSpec, spec: TaskSpec) -> list[tuple[Part, FittedBatch]]:
+    """The fit of all windows, or with `backtest_refit` "first" a fit a window, of families whose fit is more than the
+    history itself."""
+    once = spec.backtest_refit == "first" and keeps_numbers(get_model(model.name))
+    if part.ends is None or part.ends.shape[1] == 1 or not once:
+        return [(part, _fitted(part, model, spec))]
+    options: dict[str, Any] = {"seed": spec.seed, "max_evaluations": spec.max_evaluations, "history": spec.history}
+    fits = moved_fits(part.series, model.name, part.ends, **options, **model.hyperparameters)
+    return [(part.between(window, window + 1), fitted) for window, fitted in enumerate(fits)]
+
+
 def _fitted(part: Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
     options: dict[str, Any] = {"seed": spec.seed, "max_evaluations": spec.max_evaluations}
+    if spec.stage == "backtest":
+        options["history"] = spec.history
     if part.refit is None or part.refit[0] != spec.refit:
         return fit(part.series, model.name, part.ends, **options, **model.hyperparameters)
     place = (part.source, part.positions, part.series)
@@ -241,9 +99,13 @@ def _fitted(part: Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
 def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Part, Forecast, Fitted | None]]:
     """The model's forecasts. A family keeps what concerns one row to that row; should it raise all the same, the
     batch is halved until the series that it cannot bear stands alone and gets the fallback."""
+    if part.short:
+        yield part, _skipped(part, model, spec), None
+        return
     try:
-        fitted = _fitted(part, model, spec)
-        yield part, fitted.predict(spec.horizon, spec.quantiles, bounds=spec.bounds), fitted.numbers
+        fits = _fits(part, model, spec)
+        made = [(rows, f.predict(spec.horizon, spec.quantiles, bounds=spec.bounds), f.numbers) for rows, f in fits]
+        yield from made
         return
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"[:200]
@@ -252,11 +114,32 @@ def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Par
         for index in np.array_split(np.arange(n), 2):
             yield from _answers(part.take(index), model, spec)
         return
-    stand_in = fit(part.series, FALLBACK_MODEL, part.ends, seed=spec.seed)
+    stand_in = _fitted(replace(part, refit=None), ModelSpec(FALLBACK_MODEL), spec)
     forecast = stand_in.predict(spec.horizon, spec.quantiles, bounds=spec.bounds)
     forecast.status[...] = Status.FALLBACK
     forecast.reason[...] = reason
     yield part, forecast, None
+
+
+def _skipped(part: Part, model: ModelSpec, spec: TaskSpec) -> Forecast:
+    """What stands for windows that are not fitted: no numbers, what the series have there, and why."""
+    rows = Rows.of(part.series, model.name, part.ends, history=spec.history)
+    shape = part.cutoffs.shape
+    facts, none = history_facts(rows), np.zeros(shape, dtype=np.int64)
+    return Forecast(
+        model=model.name,
+        levels=spec.quantiles,
+        mean=np.full((*shape, spec.horizon), np.nan),
+        quantiles=np.full((*shape, spec.horizon, len(spec.quantiles)), np.nan),
+        status=np.full(shape, Status.SKIPPED, dtype=np.int8),
+        reason=np.full(shape, SHORT_HISTORY, dtype=object),
+        seconds=np.zeros(shape),
+        n_obs=facts.n_obs.reshape(shape),
+        n_filled=facts.n_filled.reshape(shape),
+        n_clipped=none,
+        evaluations=none,
+        first_step=rows.first_step.reshape(shape),
+    )
 
 
 def _with_overhead(seconds: FloatArray, elapsed: float) -> FloatArray:
@@ -275,7 +158,9 @@ def _shared_columns(part: Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -
         columns["window"] = repeated(0, pa.int32(), rows)
         columns["actuals"] = nulls(pa.list_(pa.float64()), rows)
     else:
-        columns["window"] = pa.array(np.tile(np.arange(1, width + 1, dtype=np.int32), len(part.series)))
+        columns["window"] = pa.array(
+            np.tile(np.arange(part.window, part.window + width, dtype=np.int32), len(part.series))
+        )
         columns["actuals"] = fixed_lists(part.actuals.reshape(rows, -1))
     columns["mase_scale"] = pa.array(np.ascontiguousarray(part.scale.reshape(-1)))
     return columns
@@ -295,6 +180,8 @@ def _record_batch(
     rows = len(seconds)
     columns["model"] = repeated(model.name, pa.string(), rows)
     lists = pa.list_(pa.float64())
+    if part.short:
+        columns |= {name: nulls(lists, rows) for name in ("mean", "quantiles")}
     columns["parameters"] = nulls(lists, rows) if numbers is None else fixed_lists(numbers.parameters)
     keep_states = numbers is not None and spec.stage == "forecast"
     columns["states"] = (

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.frequency import Int64Array
+from udfs.spec import ModelSpec
 from udfs.stored import FULL, Refit
-from udfs.task import ModelSpec
 
 CELLS = 16_384
 """Cells of a lake, at least one a bucket."""

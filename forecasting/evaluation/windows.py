@@ -1,8 +1,10 @@
 """Backtest windows: what each may see, where each is scored and what happened there.
 
 As in Amazon Forecast (its developer guide, "Evaluating Predictor Accuracy"): W windows, an offset O that is the
-horizon H unless given, H <= O. Window k = 1..W sees the history up to k * O periods before the end and is scored on
-the H periods that follow; window 1 is the latest. Windows are counts and ordinals: no history is ever copied.
+horizon H unless given, H <= O. Window k = 1..W sees the history up to O + (k - 1) * S periods before the end and is
+scored on the H periods that follow; window 1 is the latest. The stride S is the offset unless given, as it was in the
+service; with a shorter one than H windows overlap. A rolling window sees only the latest periods before its cutoff.
+Windows are counts and ordinals: no history is ever copied.
 """
 
 from __future__ import annotations
@@ -24,40 +26,67 @@ ForecastStart = Literal["global", "per_series"]
 class BacktestPlan:
     """How many windows of which size.
 
-    horizon: H, steps forecast and scored. windows: W. offset: O, periods between window starts; None is the horizon.
+    horizon: H, steps forecast and scored. windows: W. offset: O, periods between the end and the latest cutoff; None
+    is the horizon. stride: S, periods between neighbouring cutoffs; None is the offset. history: the latest periods
+    that a window may see; None is all before its cutoff.
     Raises ValueError where a number is below 1 or the offset is shorter than the horizon.
     """
 
     horizon: int
     windows: int = 1
     offset: int | None = None
+    stride: int | None = None
+    history: int | None = None
 
     def __post_init__(self) -> None:
         if self.horizon < 1 or self.windows < 1:
             raise ValueError(f"got horizon {self.horizon} and {self.windows} windows; both must be at least 1")
-        if self.step < self.horizon:
+        if self.cut < self.horizon:
             raise ValueError(
-                f"got a backtest offset of {self.step} for a horizon of {self.horizon}; the offset must be at least "
+                f"got a backtest offset of {self.cut} for a horizon of {self.horizon}; the offset must be at least "
                 "the horizon, or a window would be scored beyond the end of the data"
             )
+        if self.step < 1 or (self.history is not None and self.history < 1):
+            raise ValueError(f"got a stride of {self.step} and a history of {self.history}; both must be at least 1")
+
+    @property
+    def cut(self) -> int:
+        """O: periods between the end and the cutoff of window 1."""
+        return self.horizon if self.offset is None else self.offset
 
     @property
     def step(self) -> int:
-        """O: periods between the starts of neighbouring windows."""
-        return self.horizon if self.offset is None else self.offset
+        """S: periods between the cutoffs of neighbouring windows."""
+        return self.cut if self.stride is None else self.stride
 
-    def check_fits(self, longest: int) -> None:
-        """Raise ValueError when no series has a point before its earliest window.
+    @property
+    def span(self) -> int:
+        """Periods between the end and the cutoff of window W, the earliest."""
+        return self.cut + (self.windows - 1) * self.step
+
+    @property
+    def back(self) -> Int64Array:
+        """Periods between the end and each window's cutoff, int64 [W]."""
+        return self.cut + self.step * np.arange(self.windows, dtype=np.int64)
+
+    def first_seen(self, ends: npt.ArrayLike) -> Int64Array:
+        """The position of the first point that each window may see, of a series' points up to `ends` (any shape)."""
+        last = np.asarray(ends, dtype=np.int64)
+        return np.zeros_like(last) if self.history is None else np.maximum(last - self.history, 0)
+
+    def check_fits(self, longest: int, min_history: int = 1) -> None:
+        """Raise ValueError when no series has `min_history` periods before its earliest window.
 
         longest: periods in the longest history of the whole data set; a batch is a part of it, so whoever plans the
-        run asks once. Series that are shorter than the cut are no error: they get windows without a visible point.
+        run asks once. Series that are shorter are no error: they are left out of the windows that they are too short
+        for.
         """
-        needed = self.windows * self.step
-        if needed >= longest:
+        if self.span + max(min_history, 1) > longest:
+            least = "" if min_history <= 1 else f" by at least {min_history} (backtest.min_history)"
             raise ValueError(
-                f"got {self.windows} backtest window(s) with an offset of {self.step}: they cut off {needed} periods, "
-                f"expected fewer than the {longest} periods of the longest history; ask for fewer windows, a shorter "
-                "offset or a shorter horizon"
+                f"got {self.windows} backtest window(s) of a horizon of {self.horizon} with an offset of {self.cut} "
+                f"and a stride of {self.step}: they cut off {self.span} periods, expected fewer than the {longest} "
+                f"periods of the longest history{least}; ask for fewer windows, a shorter stride or a shorter horizon"
             )
 
 
@@ -65,7 +94,8 @@ class BacktestPlan:
 class BacktestWindows:
     """The windows of a batch, column k - 1 is window k.
 
-    ends: int64 [N, W], points that the window may see (`fit(ends=...)`), 0 where the series is shorter than the cut.
+    ends: int64 [N, W], points up to the cutoff (`fit(ends=...)`), 0 where the series is shorter than the cut. A window
+    may see them, or with `plan.history` the latest of them (`fit(history=...)`).
     cutoffs: int64 [N, W], the ordinal of the last period that the window may see; step h is scored in period
     cutoff + h, h = 1..H, also where the series begins after the cutoff.
     """
@@ -73,6 +103,11 @@ class BacktestWindows:
     plan: BacktestPlan
     ends: Int64Array
     cutoffs: Int64Array
+
+    @property
+    def begins(self) -> Int64Array:
+        """The position of the first point that each window may see, int64 [N, W]."""
+        return self.plan.first_seen(self.ends)
 
     def actuals(self, batch: SeriesBatch, *, score_filled: bool = False) -> FloatArray:
         """`actuals` of the scored steps, float64 [N, W, H]."""
@@ -92,19 +127,18 @@ def window_cutoffs(
 ) -> Int64Array:
     """The ordinal of the last period that each window may see, int64 [N, W].
 
-    forecast_start: "global" cuts every series k * O periods before the common end, "per_series" each before its own.
+    forecast_start: "global" cuts every series before the common end, "per_series" each before its own.
     common_end: ordinal of the last period of the whole data set (global only); None takes the batch's latest, which
     is right only where the batch is the whole data set.
     """
-    back = plan.step * np.arange(1, plan.windows + 1, dtype=np.int64)
     if forecast_start == "per_series":
-        return np.asarray(last_ordinals(batch)[:, None] - back, dtype=np.int64)
+        return np.asarray(last_ordinals(batch)[:, None] - plan.back, dtype=np.int64)
     if forecast_start != "global":
         raise ValueError(f"got forecast_start {forecast_start!r}, expected 'global' or 'per_series'")
     if common_end is None:
         filled = last_ordinals(batch)[batch.lengths > 0]
         common_end = int(filled.max()) if len(filled) else 0
-    return np.tile(common_end - back, (len(batch), 1))
+    return np.tile(common_end - plan.back, (len(batch), 1))
 
 
 def backtest_windows(

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import udfs.task
+import udfs.parts
 from forecasting import Frequency
 from forecasting.seeds import series_key
 from udfs.arrow import fixed_lists, label_microseconds, list_buffers, ragged_lists, texts, timestamps, to_series_batch
-from udfs.task import ModelSpec, TaskSpec, pieces, process
+from udfs.parts import pieces
+from udfs.spec import ModelSpec, TaskSpec
+from udfs.task import process
 
 DAY = 86_400_000_000
 COLUMNS = ("item_id", "unit", "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale",
@@ -100,7 +102,7 @@ def test_pieces_bound_every_array_and_change_nothing(monkeypatch: pytest.MonkeyP
     histories = [rng.normal(10, 2, rng.integers(0, 40)).tolist() for _ in range(23)]
     batch, task = batch_of(histories), spec()
     whole = pa.Table.from_batches(list(process(task, (5,), iter([batch]))))
-    monkeypatch.setattr(udfs.task, "PIECE_VALUES", 100)
+    monkeypatch.setattr(udfs.parts, "PIECE_VALUES", 100)
     cut = list(pieces(batch, task))
     assert pa.Table.from_batches(cut).to_pylist() == batch.to_pylist()
     assert len(cut) > 5

@@ -12,8 +12,9 @@ from series_table import START, history
 from forecasting import SeriesBatch, fit
 from forecasting.api import FittedBatch
 from udfs.schemas import Layout, table_schemas
+from udfs.spec import ModelSpec, TaskSpec
 from udfs.stored import COLUMNS, PREFIX
-from udfs.task import ModelSpec, TaskSpec, process
+from udfs.task import process
 
 H, BEFORE, NOW, N = 7, 60, 75, 6
 NAMES = tuple(c for c in table_schemas(Layout())["results"].names if c not in ("run_id", "stage"))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from udfs.placement import looked_up, numbers_for, placed, placed_by_hash, spark_hash
-from udfs.task import ModelSpec
+from udfs.spec import ModelSpec
 from udfs.work import RunPlan, StagePlan, cut, expected_microseconds, places, slots, waves
 
 if TYPE_CHECKING:

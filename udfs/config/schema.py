@@ -275,8 +275,13 @@ class Config(Section):
 
     @property
     def offset(self) -> int:
-        """Periods between backtest cutoffs."""
+        """Periods between the end and the latest backtest cutoff."""
         return self.backtest.offset or self.horizon
+
+    @property
+    def stride(self) -> int:
+        """Periods between backtest cutoffs."""
+        return self.backtest.stride or self.offset
 
 
 def check_models(models: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,0 +1,153 @@
+"""The series of a task made ready: extended, filled, cut into windows, sorted by the models that they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.evaluation.metrics import mase_scale
+from forecasting.evaluation.windows import BacktestPlan, backtest_windows, window_cutoffs
+from forecasting.filling import extend, fill
+from forecasting.frequency import Frequency, Int64Array
+from forecasting.models.contract import ObjectArray
+from udfs.arrow import list_buffers, to_series_batch
+from udfs.holiday_table import REGION, group_positions
+from udfs.spec import ModelSpec, TaskSpec
+
+PIECE_VALUES = 4_000_000
+"""Numbers in one array that a task makes at most: 32 MB."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Series ready for the models: positions are rows of `source`.
+
+    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals, mase_scale:
+    pyarrow columns in row order, by name. refit: how each series comes to its fit, None where all are fitted anew.
+    window: the number of the first of the W windows. short: no series has the history that these windows need.
+    """
+
+    source: pa.RecordBatch
+    positions: Int64Array
+    series: SeriesBatch
+    ends: Int64Array | None
+    cutoffs: Int64Array
+    actuals: FloatArray | None
+    scale: FloatArray
+    refit: ObjectArray | None = None
+    window: int = 1
+    short: bool = False
+
+    def take(self, index: Int64Array) -> Part:
+        if len(index) == len(self.series):
+            return self
+        return replace(
+            self,
+            positions=self.positions[index],
+            series=self.series.take(index),
+            ends=None if self.ends is None else self.ends[index],
+            cutoffs=self.cutoffs[index],
+            actuals=None if self.actuals is None else self.actuals[index],
+            scale=self.scale[index],
+            refit=None if self.refit is None else self.refit[index],
+        )
+
+    def between(self, begin: int, end: int) -> Part:
+        """The windows in columns `begin` to `end` of a backtest."""
+        if self.ends is None or self.actuals is None or (begin, end) == (0, self.ends.shape[1]):
+            return self
+        return replace(
+            self,
+            ends=self.ends[:, begin:end],
+            cutoffs=self.cutoffs[:, begin:end],
+            actuals=self.actuals[:, begin:end],
+            scale=self.scale[:, begin:end],
+            window=self.window + begin,
+        )
+
+
+def pieces(batch: pa.RecordBatch, spec: TaskSpec) -> Iterator[pa.RecordBatch]:
+    """Cut a batch so that no array made from it grows beyond PIECE_VALUES numbers; slices, nothing is copied."""
+    rows = len(batch)
+    per_row = spec.n_windows * spec.horizon * len(spec.quantiles)
+    if spec.forecast_start == "global":
+        per_row = max(per_row, spec.global_end - spec.global_start + 1)
+    most_rows = max(1, PIECE_VALUES // per_row)
+    _, offsets = list_buffers(batch.column("target"))
+    begin = 0
+    while begin < rows:
+        by_values = int(np.searchsorted(offsets, offsets[begin] + PIECE_VALUES, side="right")) - 1
+        end = max(begin + 1, min(rows, begin + most_rows, by_values))
+        yield batch.slice(begin, end - begin)
+        begin = end
+
+
+def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
+    """Extended, filled and cut into windows."""
+    frequency = Frequency.parse(spec.frequency)
+    batch = to_series_batch(piece, spec.key, frequency, spec.related)
+    common = spec.forecast_start == "global"
+    end = spec.global_end if common else None
+    if common:
+        batch = extend(batch, spec.global_end)
+    plan = BacktestPlan(spec.horizon, max(spec.windows, 1), spec.offset, spec.stride, spec.history)
+    season = spec.mase_season_length
+    if spec.stage == "forecast":
+        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon)
+        last = batch.start + batch.lengths - 1
+        ends, cutoffs, actuals = None, last[:, None], None
+        visible = batch.lengths[:, None]
+        begins = np.zeros_like(visible)
+    else:
+        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
+        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
+        windows = backtest_windows(batch, plan, spec.forecast_start, end)
+        ends, cutoffs = windows.ends, windows.cutoffs
+        actuals = windows.actuals(batch, score_filled=spec.score_filled)
+        visible, begins = ends, windows.begins
+    if spec.calendar is not None:
+        region = piece.column(REGION) if REGION in piece.schema.names else None
+        batch = replace(batch, holidays=spec.calendar.of(group_positions(spec.calendar, region, len(batch))))
+    first = np.broadcast_to(batch.offsets[:-1, None], visible.shape)
+    scale = mase_scale(_scored(batch, spec.score_filled), first + begins, first + visible, season)
+    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)
+
+
+def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
+    """The values that errors are measured on: what is not scored does not set the scale either."""
+    if batch.filled is None or score_filled:
+        return batch.values
+    return np.where(batch.filled != 0, np.nan, batch.values)
+
+
+def parts_of(piece: pa.RecordBatch, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:
+    """The series with the models that each runs, apart where they have other windows."""
+    for part, models in by_choice(prepare(piece, spec), spec):
+        for seen in by_seen(part, spec):
+            yield seen, models
+
+
+def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:
+    choice = part.source.column("choice").to_numpy()
+    for value in np.unique(choice):
+        yield part.take(np.flatnonzero(choice == value)), spec.choices[int(value)]
+
+
+def by_seen(part: Part, spec: TaskSpec) -> Iterator[Part]:
+    """The series by the windows that they have history enough for, 1 to some number (an earlier window sees less),
+    and apart from these the windows that they are too short for."""
+    if part.ends is None or spec.min_history < 1:
+        yield part
+        return
+    width = part.ends.shape[1]
+    enough = (part.ends >= spec.min_history).sum(axis=1)
+    for count in np.unique(enough).tolist():
+        group = part.take(np.flatnonzero(enough == count))
+        if count:
+            yield group.between(0, count)
+        if count < width:
+            yield replace(group.between(count, width), short=True)

@@ -1,0 +1,70 @@
+"""What a task is told: the stage, the models and all settings that their rows depend on. It goes to the workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from forecasting.evaluation.windows import ForecastStart
+from forecasting.filling import FillRules
+from forecasting.holidays import HolidayCalendar
+from forecasting.postprocess import Bounds
+from udfs import stored
+
+Stage = Literal["backtest", "forecast"]
+BacktestRefit = Literal["each", "first"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model with its hyperparameters."""
+
+    name: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """All that a task needs to know; goes to the workers.
+
+    frequency: canonical name. global_start, global_end: ordinals of the first and last period of the whole data set.
+    choices: lists of models; a row's column `choice` says which list it runs. related: the related series to read,
+    and whether their future is known. calendar: the holidays, None for none; a batch with the column REGION says which
+    group of it a series belongs to. columns: names and order of what comes out. paths: folders in which a user's
+    module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
+    windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
+    of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
+    """
+
+    stage: Stage
+    key: tuple[str, ...]
+    frequency: str
+    horizon: int
+    quantiles: tuple[float, ...]
+    windows: int
+    offset: int
+    forecast_start: ForecastStart
+    global_start: int
+    global_end: int
+    choices: tuple[tuple[ModelSpec, ...], ...]
+    columns: tuple[str, ...]
+    seed: int = 0
+    max_evaluations: int = 20_000
+    mase_season_length: int = 1
+    score_filled: bool = False
+    fill: FillRules = field(default_factory=FillRules)
+    bounds: Bounds = field(default_factory=Bounds)
+    related: Mapping[str, bool] = field(default_factory=dict)
+    calendar: HolidayCalendar | None = None
+    paths: tuple[str, ...] = ()
+    refit: stored.Refit = stored.FULL
+    stride: int | None = None
+    history: int | None = None
+    min_history: int = 0
+    backtest_refit: BacktestRefit = "each"
+
+    @property
+    def n_windows(self) -> int:
+        """Rows that a series and model make."""
+        return self.windows if self.stage == "backtest" else 1
