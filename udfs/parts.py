@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.batch import FloatArray, SeriesBatch
-from forecasting.evaluation.metrics import mase_scale
+from forecasting.evaluation.metrics import mase_scale, rmsse_scale
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows, window_cutoffs
 from forecasting.filling import extend, fill
 from forecasting.frequency import Frequency, Int64Array
@@ -26,8 +26,8 @@ PIECE_VALUES = 4_000_000
 class Part:
     """Series ready for the models: positions are rows of `source`.
 
-    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals, mase_scale:
-    pyarrow columns in row order, by name. refit: how each series comes to its fit, None where all are fitted anew.
+    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals:
+    [N, W, H]. scale, squared_scale: [N, W], of MASE and of RMSSE. refit: how each series comes to its fit, None where all are fitted anew.
     window: the number of the first of the W windows. short: no series has the history that these windows need.
     """
 
@@ -38,6 +38,7 @@ class Part:
     cutoffs: Int64Array
     actuals: FloatArray | None
     scale: FloatArray
+    squared_scale: FloatArray
     refit: ObjectArray | None = None
     window: int = 1
     short: bool = False
@@ -53,6 +54,7 @@ class Part:
             cutoffs=self.cutoffs[index],
             actuals=None if self.actuals is None else self.actuals[index],
             scale=self.scale[index],
+            squared_scale=self.squared_scale[index],
             refit=None if self.refit is None else self.refit[index],
         )
 
@@ -66,6 +68,7 @@ class Part:
             cutoffs=self.cutoffs[:, begin:end],
             actuals=self.actuals[:, begin:end],
             scale=self.scale[:, begin:end],
+            squared_scale=self.squared_scale[:, begin:end],
             window=self.window + begin,
         )
 
@@ -113,8 +116,10 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         region = piece.column(REGION) if REGION in piece.schema.names else None
         batch = replace(batch, holidays=spec.calendar.of(group_positions(spec.calendar, region, len(batch))))
     first = np.broadcast_to(batch.offsets[:-1, None], visible.shape)
-    scale = mase_scale(_scored(batch, spec.score_filled), first + begins, first + visible, season)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale)
+    scored = _scored(batch, spec.score_filled)
+    scale = mase_scale(scored, first + begins, first + visible, season)
+    squared_scale = rmsse_scale(scored, first + begins, first + visible)
+    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
