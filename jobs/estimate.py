@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
 from forecasting import Bounds, SeriesBatch, fit
+from forecasting.evaluation.moving import window_fits
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows
 from forecasting.filling import FillRules, TargetFill, fill
+from forecasting.frequency import Int64Array
 from jobs.context import ConfigSource, Job, open_job
 from jobs.tables import console as default_console
 from jobs.tables import table
 from udfs.config import Config
+from udfs.config.evaluation import least_history
 from udfs.errors import InputError
 from udfs.holiday_table import planned_calendar
 from udfs.plan import cores
@@ -132,16 +135,23 @@ def _timed(config: Config, batch: SeriesBatch, model: str, options: Mapping[str,
     bounds = Bounds(**config.bounds.model_dump())
     ends = None
     if config.backtest.windows:
-        plan = BacktestPlan(config.horizon, config.backtest.windows, config.backtest.offset)
+        plan = BacktestPlan(config.horizon, config.backtest.windows, config.offset, config.stride)
         try:
-            plan.check_fits(int(filled.lengths.max()))
+            plan.check_fits(int(filled.lengths.max()), least_history(config))
         except ValueError as error:
             raise InputError(str(error)) from None
         ends = backtest_windows(filled, plan, "per_series").ends
 
-    def once(visible: object, part: SeriesBatch) -> float:
+    def once(visible: Int64Array | None, part: SeriesBatch) -> float:
         started = time.process_time()
-        fit(part, model, visible, seed=config.seed, **options).predict(config.horizon, config.quantiles, bounds=bounds)  # type: ignore[arg-type]
+        settings: dict[str, Any] = {"seed": config.seed, **options}
+        if visible is None:
+            fits = [fit(part, model, **settings)]
+        else:
+            backtest = config.backtest
+            fits = window_fits(part, model, visible, backtest.refit, history=backtest.history, **settings)
+        for fitted in fits:
+            fitted.predict(config.horizon, config.quantiles, bounds=bounds)
         return time.process_time() - started
 
     once(None, filled.take([0]))  # compiles, or loads what was compiled

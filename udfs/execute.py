@@ -31,8 +31,8 @@ OnProgress = Callable[[int, int], None]
 BATCH_BYTES = 32 * 2**20
 BATCH_RECORDS = 10_000
 _OPEN_FILES = 32
-_OWN = ("ok", "timeout", "skipped")
-"""Statuses of a row that has what it was to have; the others had to be helped out."""
+_OWN = ("ok", "timeout")
+"""Statuses of a row with a model's own forecast. `skipped` was not asked for; the others had to be helped out."""
 
 
 def run_stage(
@@ -137,8 +137,8 @@ def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StageSummary:
-    """What came of a stage. own: series with at least one forecast of a model's own (not a fallback). rows: by status.
-    seconds: core-seconds of the tasks."""
+    """What came of a stage. own: series with at least one forecast of a model's own (not a fallback), or of which none
+    was asked for. rows: by status. seconds: core-seconds of the tasks."""
 
     series: int
     own: int
@@ -174,11 +174,12 @@ def summaries(lake: Lake, run: Run) -> dict[str, StageSummary]:
 
 
 def _series_with_own(rows: DataFrame, key: Sequence[str]) -> dict[str, int]:
-    """How many series have a row of a model's own, by stage."""
+    """How many series have a row of a model's own, or only skipped ones, by stage."""
     from pyspark.sql import functions as F
 
-    own = rows.where(F.col("status").isin(list(_OWN)))
-    series = own.select("stage", F.xxhash64(*key).alias("series")).distinct()
+    has_own = F.max(F.col("status").isin(list(_OWN))).alias("own")
+    none_asked = F.min(F.col("status") == "skipped").alias("skipped")
+    series = rows.groupBy("stage", F.xxhash64(*key).alias("series")).agg(has_own, none_asked).where("own OR skipped")
     return {row["stage"]: int(row["n"]) for row in series.groupBy("stage").agg(F.count("*").alias("n")).collect()}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
 from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
@@ -13,7 +14,6 @@ from forecasting.postprocess import Bounds
 from udfs import stored
 
 Stage = Literal["backtest", "forecast"]
-BacktestRefit = Literal["each", "first"]
 
 
 @dataclass(frozen=True)

@@ -76,24 +76,19 @@ def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
 
 
 def _fits(part: Part, model: ModelSpec, spec: TaskSpec) -> list[tuple[Part, FittedBatch]]:
-    """The fit of all windows, or with `backtest_refit` "first" a fit a window, of families whose fit is more than the
-    history itself."""
-    once = spec.backtest_refit == "first" and keeps_numbers(get_model(model.name))
-    if part.ends is None or part.ends.shape[1] == 1 or not once:
-        return [(part, _fitted(part, model, spec))]
-    options: dict[str, Any] = {"seed": spec.seed, "max_evaluations": spec.max_evaluations, "history": spec.history}
-    fits = moved_fits(part.series, model.name, part.ends, **options, **model.hyperparameters)
-    return [(part.between(window, window + 1), fitted) for window, fitted in enumerate(fits)]
-
-
-def _fitted(part: Part, model: ModelSpec, spec: TaskSpec) -> FittedBatch:
+    """The fit of all rows, or of backtest windows that share an estimate a fit each."""
     options: dict[str, Any] = {"seed": spec.seed, "max_evaluations": spec.max_evaluations}
-    if spec.stage == "backtest":
-        options["history"] = spec.history
-    if part.refit is None or part.refit[0] != spec.refit:
-        return fit(part.series, model.name, part.ends, **options, **model.hyperparameters)
-    place = (part.source, part.positions, part.series)
-    return stored.begun(*place, model.name, model.hyperparameters, spec.refit, **options)
+    if part.refit is not None and part.refit[0] == spec.refit:
+        place = (part.source, part.positions, part.series)
+        return [(part, stored.begun(*place, model.name, model.hyperparameters, spec.refit, **options))]
+    options |= model.hyperparameters
+    if part.ends is None:
+        return [(part, fit(part.series, model.name, **options))]
+    options["history"] = spec.history
+    fits = window_fits(part.series, model.name, part.ends, spec.backtest_refit, **options)
+    if len(fits) == 1:
+        return [(part, fits[0])]
+    return [(part.between(window, window + 1), fitted) for window, fitted in enumerate(fits)]
 
 
 def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Part, Forecast, Fitted | None]]:
@@ -114,7 +109,8 @@ def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Par
         for index in np.array_split(np.arange(n), 2):
             yield from _answers(part.take(index), model, spec)
         return
-    stand_in = _fitted(replace(part, refit=None), ModelSpec(FALLBACK_MODEL), spec)
+    history = None if part.ends is None else spec.history
+    stand_in = fit(part.series, FALLBACK_MODEL, part.ends, seed=spec.seed, history=history)
     forecast = stand_in.predict(spec.horizon, spec.quantiles, bounds=spec.bounds)
     forecast.status[...] = Status.FALLBACK
     forecast.reason[...] = reason

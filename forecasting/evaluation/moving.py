@@ -1,10 +1,10 @@
-"""Backtests that estimate once: parameters come from the earliest window, and only states move on to later ones."""
+"""The fits of backtest windows: an estimate for each, or one in the earliest from which only the states move on."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,31 +12,39 @@ import numpy.typing as npt
 from forecasting.api import FittedBatch, fit
 from forecasting.batch import SeriesBatch
 from forecasting.models.registry import get_model
+from forecasting.stored import keeps_numbers
+
+BacktestRefit = Literal["each", "first"]
 
 
-def moved_fits(
+def window_fits(
     batch: SeriesBatch,
     model: str,
     ends: npt.ArrayLike,
+    refit: BacktestRefit = "each",
     *,
     seed: int = 0,
     max_evaluations: int = 20_000,
     history: int | None = None,
     **hyperparameters: Any,
 ) -> list[FittedBatch]:
-    """Fits of windows 1 to W whose parameters are those of window W, the earliest; each is a fit with one window.
+    """The fits of windows 1 to W: one of all windows ("each"), or a fit a window ("first").
 
+    first: the parameters are those of window W, the earliest; what moves on is what the family's `update` moves, as in
+    a forecast with `refit: never`. A family whose fit is the history itself has nothing to keep and takes "each".
     ends: int [N, W], points up to each window's cutoff, not increasing from window 1 to W. history: the latest points
-    that the estimate of window W sees; from there the states move on over all points, so later windows do not roll.
-    What an update moves is the family's affair, as in a forecast with `refit: never`. Raises ValueError where a later
-    window ends before an earlier one.
+    that a window sees; with "first" those that the estimate sees: from there the states move on over all points, so
+    that later windows grow and do not roll. Other arguments as in `fit`. Raises ValueError where ends increase.
     """
     visible = np.asarray(ends, dtype=np.int64)
     if (np.diff(visible, axis=1) > 0).any():
         raise ValueError("ends must not increase from window 1, the latest, to the earliest window")
     options: dict[str, Any] = {"seed": seed, "max_evaluations": max_evaluations, **hyperparameters}
+    family = get_model(model)
+    if refit == "each" or visible.shape[1] == 1 or not keeps_numbers(family):
+        return [fit(batch, model, visible, history=history, **options)]
     fitted = fit(batch, model, visible[:, -1:], history=history, **options)
-    family, made = get_model(model), [fitted]
+    made = [fitted]
     for window in range(visible.shape[1] - 2, -1, -1):
         started = time.perf_counter()
         earlier = made[-1].numbers
