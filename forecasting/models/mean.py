@@ -15,6 +15,7 @@ from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Fitted, Model, RawForecast, Rows, Status
 from forecasting.models.contract import Hyperparameters as Options
+from forecasting.models.ranges import Number, SearchSpace
 from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION
 
 OLDER_OBSERVATIONS = "no_recent_observations"
@@ -33,6 +34,9 @@ class EmpiricalHyperparameters(MeanHyperparameters):
 
     window_length: Annotated[int, Field(ge=1)] | None = None
     """Periods before the end that count; null takes two seasons, at least 24 periods."""
+
+
+SEARCH_SPACE: SearchSpace = {"window_length": Number(4, 1000, log=True, whole=True)}
 
 
 @numba.njit(cache=True)
@@ -115,6 +119,7 @@ class Mean(Model):
     name = "mean"
     cost = 0.01
     Hyperparameters = MeanHyperparameters
+    search_space = SEARCH_SPACE
     needs_history = True
     empirical = False
 

@@ -37,6 +37,7 @@ from forecasting.models.contract import (
 from forecasting.models.npts_kernels import forecast_by_phase, forecast_scaled, observed
 from forecasting.models.npts_related import forecast_related
 from forecasting.models.npts_season import has_season
+from forecasting.models.ranges import Choice, Number, SearchSpace
 from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
 from forecasting.models.seasons import Phases, calendar, counted, no_season
 
@@ -83,12 +84,21 @@ class NptsHyperparameters(Hyperparameters):
         return self
 
 
+SEARCH_SPACE: SearchSpace = {
+    "context_length": Number(10, 2000, log=True, whole=True),
+    "kernel_type": Choice(("exponential", "uniform")),
+    "exp_kernel_weights": Number(0.0005, 1.0, log=True),
+    "use_seasonal_model": Choice(("auto", True, False)),
+}
+
+
 class Npts(Model):
     """Exact marginal laws of NPTS. No parameters and no states."""
 
     name = "npts"
     cost = 0.05
     Hyperparameters = NptsHyperparameters
+    search_space = SEARCH_SPACE
     needs_history = True
     uses_related = True
 

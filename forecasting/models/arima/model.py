@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.covariates import regressors
 from forecasting.models.arima import layout, paths
-from forecasting.models.arima.options import ArimaHyperparameters
+from forecasting.models.arima.options import SEARCH_SPACE, ArimaHyperparameters
 from forecasting.models.arima.rows import fit_rows
 from forecasting.models.arima.taken_apart import take_apart
 from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
@@ -56,6 +56,7 @@ class Arima(Model):
     name = "arima"
     cost = 20.0
     Hyperparameters = ArimaHyperparameters
+    search_space = SEARCH_SPACE
     parameter_names = layout.NAMES
     uses_related = True
 

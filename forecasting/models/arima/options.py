@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from forecasting.models.arima.polynomials import MAX_LAGS, MAX_SEASONAL
 from forecasting.models.contract import RegressionHyperparameters
+from forecasting.models.ranges import Choice, Number, SearchSpace
 
 LONGEST_ARIMA_SEASON = 24
 """Longer seasons take Fourier terms, unless seasonal factors are asked for."""
@@ -87,3 +88,13 @@ class ArimaHyperparameters(RegressionHyperparameters):
             periods.insert(0, float(season_length))
         # The sine at half the season is 0 at every whole period: it is left out by its kernel.
         return tuple((period, min(self.fourier_order, int(period // 2))) for period in dict.fromkeys(periods))
+
+
+SEARCH_SPACE: SearchSpace = {
+    "criterion": Choice(("aicc", "aic", "bic")),
+    "seasonality": Choice(("auto", "fourier", "none")),
+    "fourier_order": Number(1, 10, whole=True),
+    "max_d": Choice((1, 2)),
+    "constant": Choice(("auto", "always", "never")),
+    "box_cox": Choice((None, "auto")),
+}

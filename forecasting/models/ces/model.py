@@ -14,6 +14,7 @@ from forecasting.frequency import Int64Array
 from forecasting.models.ces import rows as kernels
 from forecasting.models.ces.recursion import N_FORMS, NONE
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, kept
+from forecasting.models.ranges import Choice, SearchSpace
 from forecasting.models.reasons import (
     CONSTANT,
     EVALUATION_LIMIT,
@@ -67,6 +68,15 @@ class CesHyperparameters(Hyperparameters):
         return out
 
 
+SEARCH_SPACE: SearchSpace = {
+    "season": Choice(("auto", "none", "simple", "partial", "full")),
+    "criterion": Choice(("aicc", "aic", "bic")),
+    "parameter_bounds": Choice(("tight", "usual")),
+    "season_start": Choice(("shrunk", "plain")),
+    "parameter_uncertainty": Choice((True, False)),
+}
+
+
 class Ces(Model):
     """Complex exponential smoothing (Svetunkov, Kourentzes and Ord 2022): level and trend in one, additive season.
 
@@ -81,6 +91,7 @@ class Ces(Model):
     name = "ces"
     cost = 4.0
     Hyperparameters = CesHyperparameters
+    search_space = SEARCH_SPACE
     parameter_names = (
         "form",
         "alpha_0",

@@ -13,7 +13,7 @@ from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
 from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
-from forecasting.models.ets.options import EtsHyperparameters
+from forecasting.models.ets.options import SEARCH_SPACE, EtsHyperparameters
 from forecasting.models.ets.taken_apart import take_apart
 from forecasting.models.reasons import (
     CONSTANT,
@@ -52,6 +52,7 @@ class Ets(Model):
     name = "ets"
     cost = 11.0
     Hyperparameters = EtsHyperparameters
+    search_space = SEARCH_SPACE
     parameter_names = (
         "form",
         "alpha",

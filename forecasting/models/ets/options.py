@@ -12,6 +12,7 @@ from forecasting.batch import FloatArray
 from forecasting.models.contract import Hyperparameters
 from forecasting.models.ets.region import ADMISSIBLE, BOTH, RATIOS, USUAL, Limits
 from forecasting.models.ets.starts import N_FORMS
+from forecasting.models.ranges import Choice, SearchSpace
 
 _SPEC = re.compile(r"([AMZ])(N|Ad|A|Z)([NAMZ])")
 _BELOW_ONE, _LEAST = 0.9999, 1e-4
@@ -150,3 +151,11 @@ def _ends(given: float | tuple[float, float] | None, default: tuple[float, float
 def tight_trend(season_length: int) -> float:
     """The largest beta / alpha within tight bounds: 0.1 without a season, less for longer ones, at least 0.03."""
     return max(0.1 / float(np.sqrt(season_length)), 0.03)
+
+
+SEARCH_SPACE: SearchSpace = {
+    "damped": Choice((None, True, False)),
+    "additive_only": Choice((False, True)),
+    "criterion": Choice(("aicc", "aic", "bic")),
+    "parameter_bounds": Choice(("tight", "usual", "both")),
+}

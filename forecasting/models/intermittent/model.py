@@ -14,6 +14,7 @@ from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
 from forecasting.models.intermittent.law import law_quantiles
 from forecasting.models.intermittent.smoothing import ADIDA, CROSTON, IMAPA, TSB, best_alpha, demand_rate, smooth
+from forecasting.models.ranges import Choice, Number, SearchSpace
 from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION
 
 NEGATIVE = "negative_values"
@@ -46,6 +47,15 @@ class BlockHyperparameters(IntermittentHyperparameters):
 
     alpha: Alpha | None = None
     """Smoothing of the sums over blocks; null searches for the best between 0.1 and 0.3."""
+
+
+LAWS = Choice(("auto", "count", "empirical"))
+SMOOTHING_SPACE: SearchSpace = {
+    "alpha_size": Number(0.01, 0.6, log=True),
+    "alpha_rate": Number(0.01, 0.6, log=True),
+    "law": LAWS,
+}
+BLOCK_SPACE: SearchSpace = {"alpha": Number(0.01, 0.6, log=True), "law": LAWS}
 
 
 @numba.njit(cache=True)
@@ -167,6 +177,7 @@ class CrostonSba(_Intermittent):
     cost = 0.02
     method = CROSTON
     Hyperparameters = SmoothingHyperparameters
+    search_space = SMOOTHING_SPACE
 
 
 class Tsb(_Intermittent):
@@ -176,6 +187,7 @@ class Tsb(_Intermittent):
     cost = 0.02
     method = TSB
     Hyperparameters = SmoothingHyperparameters
+    search_space = SMOOTHING_SPACE
 
 
 class Adida(_Intermittent):
@@ -185,6 +197,7 @@ class Adida(_Intermittent):
     cost = 0.1
     method = ADIDA
     Hyperparameters = BlockHyperparameters
+    search_space = BLOCK_SPACE
 
 
 class Imapa(_Intermittent):
@@ -194,3 +207,4 @@ class Imapa(_Intermittent):
     cost = 0.2
     method = IMAPA
     Hyperparameters = BlockHyperparameters
+    search_space = BLOCK_SPACE

@@ -16,6 +16,7 @@ from forecasting.models.mstl import rows as kernels
 from forecasting.models.mstl.components import components
 from forecasting.models.mstl.states import Parts, inner_rows, pack, take_apart, visible
 from forecasting.models.mstl.stl import Plan
+from forecasting.models.ranges import Choice, SearchSpace
 from forecasting.models.reasons import LESS_THAN_TWO_SEASONS
 
 Season = Annotated[int, Field(ge=2)]
@@ -99,6 +100,15 @@ class MstlHyperparameters(Hyperparameters):
         return Plan(self.seasonal_degree, self.trend_degree, self.robust, inner, outer)
 
 
+SEARCH_SPACE: SearchSpace = {
+    "seasonal_windows": Choice((None, (7, 7, 7), (11, 15, 19), (21, 21, 21), (35, 35, 35))),
+    "seasonal_degree": Choice((0, 1)),
+    "trend_degree": Choice((0, 1)),
+    "robust": Choice((False, True)),
+    "trend_forecaster": Choice(("ets", "theta")),
+}
+
+
 class Mstl(Model):
     """Several seasons by loess (Bandara, Hyndman and Bergmeir 2021); another family forecasts what is left.
 
@@ -110,6 +120,7 @@ class Mstl(Model):
     name = "mstl"
     cost = 6.0
     Hyperparameters = MstlHyperparameters
+    search_space = SEARCH_SPACE
     parameter_names = ("n_seasons", "longest_season", "remainder_sd", "season_strength")
 
     def cost_per_point(self, season_length: int) -> float:

@@ -14,7 +14,7 @@ from forecasting.models.contract import Blank, Components, Fitted, Model, RawFor
 from forecasting.models.prophet import fitting, forecasts
 from forecasting.models.prophet.descent import FLAT, LINEAR, LOGISTIC, Settings, workspace
 from forecasting.models.prophet.design import Design, design
-from forecasting.models.prophet.options import ProphetHyperparameters
+from forecasting.models.prophet.options import SEARCH_SPACE, ProphetHyperparameters
 from forecasting.models.reasons import CONSTANT, EVALUATION_LIMIT, NO_OBSERVATIONS, ONE_OBSERVATION
 
 INTERPOLATED = "interpolated"
@@ -49,6 +49,7 @@ class Prophet(Model):
     name = "prophet"
     cost = 1.5
     Hyperparameters = ProphetHyperparameters
+    search_space = SEARCH_SPACE
     uses_related = True
     parameter_names = (
         "rate",

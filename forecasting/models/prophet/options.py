@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from forecasting.frequency import Int64Array, to_microseconds
 from forecasting.models.contract import RegressionHyperparameters
+from forecasting.models.ranges import Choice, Number, SearchSpace
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Order = Annotated[int, Field(ge=1, le=200)]
@@ -125,3 +126,13 @@ class ProphetHyperparameters(RegressionHyperparameters):
             for day in self.changepoints or ()
         ]
         return np.sort(to_microseconds(np.array(given, dtype="M8[us]")))
+
+
+SEARCH_SPACE: SearchSpace = {
+    "changepoint_prior_scale": Number(0.001, 0.5, log=True),
+    "seasonality_prior_scale": Number(0.01, 10, log=True),
+    "holidays_prior_scale": Number(0.01, 10, log=True),
+    "seasonality_mode": Choice(("additive", "multiplicative")),
+    "changepoint_range": Number(0.8, 0.95),
+}
+"""The ranges that Prophet's documentation ("Diagnostics", hyperparameter tuning) recommends."""

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, kept
+from forecasting.models.ranges import Choice, SearchSpace
 from forecasting.models.reasons import (
     CONSTANT,
     EVALUATION_LIMIT,
@@ -76,6 +77,16 @@ _REASONS = (
 _SIMPLER = kernels.SHORT | kernels.ONE_OBSERVATION
 
 
+SEARCH_SPACE: SearchSpace = {
+    "form": Choice(("auto", "STM", "OTM", "DSTM", "DOTM")),
+    "criterion": Choice(("aicc", "bic", "mse")),
+    "decomposition": Choice(("multiplicative", "additive", "none")),
+    "seasonal_cycles": Choice((4, 8, 16, None)),
+    "seasonal_test": Choice((True, False)),
+    "alpha": Choice(((0.1, 0.99), (0.01, 0.99), (0.01, 0.5))),
+}
+
+
 class Theta(Model):
     """Optimised and dynamic theta models (Fiorucci et al. 2016) on the seasonally adjusted series.
 
@@ -90,6 +101,7 @@ class Theta(Model):
     name = "theta"
     cost = 0.5
     Hyperparameters = ThetaHyperparameters
+    search_space = SEARCH_SPACE
     parameter_names = (
         "form",
         "alpha",
