@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.evaluation.metrics import mase_scale, rmsse_scale
-from forecasting.evaluation.windows import BacktestPlan, backtest_windows, window_cutoffs
+from forecasting.evaluation.windows import BacktestPlan, backtest_windows, visible_points, window_cutoffs
 from forecasting.filling import extend, fill
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
@@ -26,9 +26,10 @@ PIECE_VALUES = 4_000_000
 class Part:
     """Series ready for the models: positions are rows of `source`.
 
-    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals:
-    [N, W, H]. scale, squared_scale: [N, W], of MASE and of RMSSE. refit: how each series comes to its fit, None where all are fitted anew.
-    window: the number of the first of the W windows. short: no series has the history that these windows need.
+    ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals: [N, W, H].
+    scale, squared_scale: [N, W], of MASE and of RMSSE. refit: how each series comes to its fit, None where all are
+    fitted anew. window: the number of the first of the W windows. own: int64 [N, W], periods up to the cutoff from a
+    series' own first one, before any fill. short: no series has the history that these windows need.
     """
 
     source: pa.RecordBatch
@@ -40,6 +41,7 @@ class Part:
     scale: FloatArray
     squared_scale: FloatArray
     refit: ObjectArray | None = None
+    own: Int64Array | None = None
     window: int = 1
     short: bool = False
 
@@ -56,11 +58,12 @@ class Part:
             scale=self.scale[index],
             squared_scale=self.squared_scale[index],
             refit=None if self.refit is None else self.refit[index],
+            own=None if self.own is None else self.own[index],
         )
 
     def between(self, begin: int, end: int) -> Part:
         """The windows in columns `begin` to `end` of a backtest."""
-        if self.ends is None or self.actuals is None or (begin, end) == (0, self.ends.shape[1]):
+        if self.ends is None or self.own is None or self.actuals is None or (begin, end) == (0, self.ends.shape[1]):
             return self
         return replace(
             self,
@@ -69,6 +72,7 @@ class Part:
             actuals=self.actuals[:, begin:end],
             scale=self.scale[:, begin:end],
             squared_scale=self.squared_scale[:, begin:end],
+            own=self.own[:, begin:end],
             window=self.window + begin,
         )
 
@@ -104,9 +108,10 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         last = batch.start + batch.lengths - 1
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]
-        begins = np.zeros_like(visible)
+        begins, own = np.zeros_like(visible), None
     else:
         cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
+        own = visible_points(batch, cutoffs)
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
         windows = backtest_windows(batch, plan, spec.forecast_start, end)
         ends, cutoffs = windows.ends, windows.cutoffs
@@ -119,7 +124,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scored = _scored(batch, spec.score_filled)
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale)
+    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
@@ -144,12 +149,13 @@ def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpe
 
 def by_seen(part: Part, spec: TaskSpec) -> Iterator[Part]:
     """The series by the windows that they have history enough for, 1 to some number (an earlier window sees less),
-    and apart from these the windows that they are too short for."""
-    if part.ends is None or spec.min_history < 1:
+    and apart from these the windows that they are too short for. Periods before a series' own first one do not count,
+    filled or not: that it will begin is not known to a window before."""
+    if part.own is None or spec.min_history < 1:
         yield part
         return
-    width = part.ends.shape[1]
-    enough = (part.ends >= spec.min_history).sum(axis=1)
+    width = part.own.shape[1]
+    enough = (part.own >= spec.min_history).sum(axis=1)
     for count in np.unique(enough).tolist():
         group = part.take(np.flatnonzero(enough == count))
         if count:

@@ -100,8 +100,7 @@ def plan_run(
     if not len(found.cells):
         raise InputError("the lake holds no series; run `almanac ingest` first")
     if stage == "backtest":
-        lengthened = config.forecast_start == "global" or config.fill.target.front != "nan"
-        longest = grid.end - grid.start + 1 if lengthened else grid.longest
+        longest = grid.end - grid.start + 1 if config.forecast_start == "global" else grid.longest
         windows = BacktestPlan(config.horizon, config.backtest.windows, config.offset, config.stride)
         try:
             windows.check_fits(longest, least_history(config))

@@ -18,13 +18,13 @@ from forecasting.api import FALLBACK_MODEL, FittedBatch, Forecast, fit
 from forecasting.batch import FloatArray
 from forecasting.evaluation.moving import window_fits
 from forecasting.frequency import Int64Array
-from forecasting.log_score import log_density
 from forecasting.models.contract import Fitted, Rows, Status
 from forecasting.models.registry import get_model
 from forecasting.postprocess import history_facts
 from forecasting.stored import form_digest, keeps_numbers
 from udfs import stored
 from udfs.arrow import fixed_lists, forecast_columns, nulls, ragged_lists, repeated, texts, timestamps
+from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, weights_of, with_final
 from udfs.parts import Part, parts_of, pieces
 from udfs.spec import ModelSpec, TaskSpec
 
@@ -53,6 +53,11 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
     for batch in batches:
         for piece in pieces(batch, spec):
             for part, models in parts_of(piece, spec):
+                if spec.members is not None:
+                    for some in members_apart(part, models, spec):
+                        yield from _members(some, models, spec, unit_of)
+                    clock = time.perf_counter()
+                    continue
                 shared = _shared_columns(part, spec, unit_of)
                 for model in models:
                     for begun in _by_start(part, model, spec):
@@ -62,6 +67,39 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
                             seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
                             clock = now
                             yield _record_batch(rows, forecast, numbers, columns, seconds, model, spec)
+
+
+def _members(
+    part: Part, models: tuple[ModelSpec, ...], spec: TaskSpec, unit_of: np.ndarray[Any, Any]
+) -> Iterator[pa.RecordBatch]:
+    """Rows for series whose models `selection` chose: members, and their blend where there are several."""
+    clock = time.perf_counter()
+    weights = weights_of(part, models)
+    place = np.zeros(len(part.source), dtype=np.int64)
+    place[part.positions] = np.arange(len(part.series))
+    gathered = Gathered.empty(len(part.series), len(models), spec)
+    rows_of: list[tuple[Int64Array, pa.RecordBatch]] = []
+    for m, model in enumerate(models):
+        index = np.flatnonzero(weights[:, m] > 0)
+        for begun in _by_start(part.take(index), model, spec) if len(index) else ():
+            for rows, forecast, numbers in _answers(begun, model, unrounded(spec)):
+                at = place[rows.positions]
+                gathered.add(at, m, forecast)
+                now = time.perf_counter()
+                seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
+                clock = now
+                shared = _shared_columns(rows, spec, unit_of)
+                rows_of.append((at, _record_batch(rows, forecast, numbers, shared, seconds, model, spec)))
+    final = blended(part, weights, gathered, spec)
+    single = (weights > 0).sum(axis=1) == 1
+    for at, made in rows_of:
+        yield with_final(made, at, single, final)
+    several = np.flatnonzero(~single)
+    if len(several):
+        rows = part.take(several)
+        mine = final.take(several)
+        shared = _shared_columns(rows, spec, unit_of)
+        yield _record_batch(rows, mine, None, shared, mine.seconds, ModelSpec(ENSEMBLE), spec)
 
 
 def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
@@ -161,6 +199,7 @@ def _shared_columns(part: Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -
         )
         columns["actuals"] = fixed_lists(part.actuals.reshape(rows, -1))
     columns["mase_scale"] = pa.array(np.ascontiguousarray(part.scale.reshape(-1)))
+    columns["rmsse_scale"] = pa.array(np.ascontiguousarray(part.squared_scale.reshape(-1)))
     return columns
 
 
@@ -186,10 +225,6 @@ def _record_batch(
         ragged_lists(numbers.states, numbers.state_offsets) if keep_states and numbers else nulls(lists, rows)
     )
     columns |= _start_columns(part, numbers, model) if keep_states and numbers else _no_start(rows)
-    density = None
-    if numbers is not None and part.actuals is not None:
-        density = log_density(get_model(model.name), numbers, forecast, part.actuals)
-    columns["log_density"] = nulls(lists, rows) if density is None else fixed_lists(density)
     return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
 
 
