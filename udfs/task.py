@@ -18,6 +18,7 @@ from forecasting.api import FALLBACK_MODEL, FittedBatch, Forecast, fit
 from forecasting.batch import FloatArray
 from forecasting.evaluation.moving import window_fits
 from forecasting.frequency import Int64Array
+from forecasting.log_score import log_density
 from forecasting.models.contract import Fitted, Rows, Status
 from forecasting.models.registry import get_model
 from forecasting.postprocess import history_facts
@@ -225,6 +226,10 @@ def _record_batch(
         ragged_lists(numbers.states, numbers.state_offsets) if keep_states and numbers else nulls(lists, rows)
     )
     columns |= _start_columns(part, numbers, model) if keep_states and numbers else _no_start(rows)
+    density = None
+    if numbers is not None and part.actuals is not None:
+        density = log_density(get_model(model.name), numbers, forecast, part.actuals)
+    columns["log_density"] = nulls(lists, rows) if density is None else fixed_lists(density)
     return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
 
 
