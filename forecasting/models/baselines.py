@@ -17,6 +17,7 @@ from scipy.special import ndtri
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
+from forecasting.models.densities import normal_log_density
 from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION, SHORT_SEASON
 
 
@@ -116,13 +117,20 @@ class SeasonalNaive(Model):
         return blank.fitted(rows, hyperparameters, sigma[:, None], states.ravel(), np.arange(n + 1) * (2 * m))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
+        return gaussian(*self._moments(fitted, horizon), quantiles)
+
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
+        """Normal, with the moments of the forecast."""
+        return normal_log_density(*self._moments(fitted, actual.shape[1]), actual)
+
+    def _moments(self, fitted: Fitted, horizon: int) -> tuple[FloatArray, FloatArray]:
+        """Mean and deviation, [R, H]."""
         n, m = len(fitted.rows), self._season(fitted.rows)
         states = fitted.states.reshape(n, 2, m)
         step = np.arange(horizon)
         mean = np.ascontiguousarray(states[:, 0, step % m])
         seasons = states[:, 1, step % m] + step // m
-        deviation = fitted.parameters[:, :1] * np.sqrt(seasons)
-        return gaussian(mean, deviation, quantiles)
+        return mean, np.asarray(fitted.parameters[:, :1] * np.sqrt(seasons))
 
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         n, m = len(rows), self._season(rows)

@@ -15,6 +15,7 @@ from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Fitted, Model, RawForecast, Rows, Status
 from forecasting.models.contract import Hyperparameters as Options
+from forecasting.models.densities import WIDE, moments, normal_log_density
 from forecasting.models.ranges import Number, SearchSpace
 from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION
 
@@ -144,16 +145,24 @@ class Mean(Model):
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         return self._run(fitted.rows, fitted.hyperparameters, horizon, quantiles)[0]
 
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray | None:
+        """Normal, with the moments of the forecast."""
+        if self.empirical:
+            return None
+        at = np.array([0.0, WIDE])
+        wide = self._run(fitted.rows, fitted.hyperparameters, actual.shape[1], (0.5, 0.75), at)[0]
+        return normal_log_density(*moments(wide.quantiles), actual)
+
     def _run(
-        self, rows: Rows, options: Options, horizon: int, quantiles: Sequence[float]
+        self, rows: Rows, options: Options, horizon: int, quantiles: Sequence[float], z: FloatArray | None = None
     ) -> tuple[RawForecast, Int64Array]:
+        """Forecast and observations used. z: normal deviates to read off, None for those of the quantiles."""
         levels = np.asarray(quantiles, dtype=np.float64)
+        z = ndtri(levels) if z is None else z
         mean = np.full((len(rows), horizon), np.nan)
         table = np.full((len(rows), horizon, len(levels)), np.nan)
         length = self._length(rows, options)
-        used = _forecast_rows(
-            rows.batch.values, rows.begin, rows.end, length, self.empirical, levels, ndtri(levels), mean, table
-        )
+        used = _forecast_rows(rows.batch.values, rows.begin, rows.end, length, self.empirical, levels, z, mean, table)
         return RawForecast(mean=mean, quantiles=table), used
 
 

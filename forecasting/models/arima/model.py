@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import boxcox, log_ndtr, ndtri
 
 from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.covariates import regressors
@@ -15,6 +15,7 @@ from forecasting.models.arima.options import SEARCH_SPACE, ArimaHyperparameters
 from forecasting.models.arima.rows import fit_rows
 from forecasting.models.arima.taken_apart import take_apart
 from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
+from forecasting.models.densities import WIDE, moments, normal_log_density
 from forecasting.models.reasons import (
     CONSTANT,
     EVALUATION_LIMIT,
@@ -72,23 +73,30 @@ class Arima(Model):
         return _fit(rows, fitted.hyperparameters, np.array(fitted.parameters))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
-        n, options = len(fitted.rows), fitted.hyperparameters
-        assert isinstance(options, ArimaHyperparameters)
         z = ndtri(np.asarray(quantiles, dtype=np.float64))
-        mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
-        paths.forecast_rows(
-            fitted.rows.end,
-            fitted.rows.series,
-            design(fitted.rows, options, horizon),
-            np.ascontiguousarray(fitted.parameters),
-            np.ascontiguousarray(fitted.states),
-            np.ascontiguousarray(fitted.state_offsets),
-            z,
-            options.bias_adjust,
-            mean,
-            table,
-        )
-        return RawForecast(mean=mean, quantiles=table)
+        return _at(fitted, fitted.parameters, horizon, z)
+
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
+        """Normal for the values w as they were fitted, and |dw / dy| (Box and Cox 1964, "An analysis of
+        transformations", section 3).
+
+        A power above 0 leaves some probability for what the normal law puts below the smallest transformed value:
+        the forecast is zero there, and so at y = 0 this is the log of that probability.
+        """
+        unscaled = np.array(fitted.parameters)
+        unscaled[:, layout.UNIT], unscaled[:, layout.BOX_COX] = 1.0, np.nan
+        mean, deviation = moments(_at(fitted, unscaled, actual.shape[1], np.array([0.0, WIDE])).quantiles)
+        unit, power = fitted.parameters[:, layout.UNIT, None], fitted.parameters[:, layout.BOX_COX, None]
+        bent = ~np.isnan(power)
+        y, lam = actual / unit, np.where(bent, power, 1.0)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            above = np.where(y > 0, y, np.nan)
+            slope = np.where(bent, (lam - 1.0) * np.log(above), 0.0)
+            out = normal_log_density(mean, deviation, np.where(bent, boxcox(above, lam), y)) + slope - np.log(unit)
+            at_zero = log_ndtr((-1.0 / lam - mean) / deviation)
+        mass = np.where((actual == 0) & (lam > 0), at_zero, -np.inf)
+        fits = np.isfinite(mean) & (deviation > 0) & ~np.isnan(actual)
+        return np.asarray(np.where(bent & (actual <= 0) & fits, mass, out))
 
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         assert isinstance(fitted.hyperparameters, ArimaHyperparameters)
@@ -139,6 +147,26 @@ class Arima(Model):
             offsets,
         )
         return Components(names, values, offsets)
+
+
+def _at(fitted: Fitted, parameters: FloatArray, horizon: int, z: FloatArray) -> RawForecast:
+    """Mean and quantiles at normal deviates z [Q]."""
+    n, options = len(fitted.rows), fitted.hyperparameters
+    assert isinstance(options, ArimaHyperparameters)
+    mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
+    paths.forecast_rows(
+        fitted.rows.end,
+        fitted.rows.series,
+        design(fitted.rows, options, horizon),
+        np.ascontiguousarray(parameters),
+        np.ascontiguousarray(fitted.states),
+        np.ascontiguousarray(fitted.state_offsets),
+        z,
+        options.bias_adjust,
+        mean,
+        table,
+    )
+    return RawForecast(mean=mean, quantiles=table)
 
 
 def design(rows: Rows, options: ArimaHyperparameters, horizon: int = 0) -> layout.Columns:

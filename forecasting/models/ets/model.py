@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from forecasting.batch import FloatArray, offsets_of
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
+from forecasting.models.densities import WIDE, moments, normal_log_density
 from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
 from forecasting.models.ets.options import SEARCH_SPACE, EtsHyperparameters
@@ -77,10 +78,34 @@ class Ets(Model):
         return _fit(rows, hyperparameters, *nothing)
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
-        n = len(fitted.rows)
         options = fitted.hyperparameters
         assert isinstance(options, EtsHyperparameters)
         levels = np.asarray(quantiles, dtype=np.float64)
+        return self._at(fitted, horizon, levels, ndtri(levels), options.interval)
+
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
+        """Normal with exact moments, before it ends at zero where errors are multiplicative. NaN for rows whose
+        quantiles are those of simulated paths."""
+        options = fitted.hyperparameters
+        assert isinstance(options, EtsHyperparameters)
+        form = np.nan_to_num(fitted.parameters[:, kernels.FORM])
+        relative = form >= 9
+        law = replace(fitted, parameters=fitted.parameters.copy())
+        law.parameters[(form % 3 == 2) & ~relative, kernels.FORM] = np.nan  # no exact moments
+        # Any method but "exact" would simulate here, for a row that is far from its mean.
+        wide = self._at(law, actual.shape[1], np.array([0.5, 0.75]), np.array([0.0, WIDE]), "exact").quantiles
+        mean, deviation = moments(wide)
+        if options.interval == "simulated":
+            deviation[:] = np.nan
+        with np.errstate(invalid="ignore"):
+            far = ~(deviation <= paths.NORMAL_LIMIT * mean) if options.interval == "auto" else ~(mean > 0)
+        deviation[relative & far.any(axis=1)] = np.nan
+        return normal_log_density(mean, deviation, actual)
+
+    def _at(self, fitted: Fitted, horizon: int, levels: FloatArray, z: FloatArray, interval: str) -> RawForecast:
+        """Mean and quantiles at levels [Q], with the normal deviates z [Q]."""
+        n, options = len(fitted.rows), fitted.hyperparameters
+        assert isinstance(options, EtsHyperparameters)
         mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(levels)), np.nan)
         paths.forecast_rows(
             np.ascontiguousarray(fitted.parameters),
@@ -88,8 +113,8 @@ class Ets(Model):
             np.ascontiguousarray(fitted.state_offsets),
             fitted.rows.seeds,
             levels,
-            ndtri(levels),
-            _METHODS.index(options.interval),
+            z,
+            _METHODS.index(interval),
             options.n_paths + options.n_paths % 2,
             mean,
             table,

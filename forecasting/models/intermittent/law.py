@@ -62,6 +62,39 @@ def count_quantiles(mean: float, dispersion: float, levels: FloatArray, out: Flo
 
 
 @numba.njit(cache=True)
+def log_count_mass(count: float, mean: float, dispersion: float) -> float:
+    """log of the probability of a count under the law of `count_quantiles`; -inf for what is no count."""
+    if count < 0.0 or count != math.floor(count):
+        return -np.inf
+    if 1.0 - 1.0 / dispersion <= 1e-9:
+        return float(count * math.log(mean) - mean - math.lgamma(count + 1.0))
+    shape = mean / (dispersion - 1.0)
+    ways = math.lgamma(count + shape) - math.lgamma(shape) - math.lgamma(count + 1.0)
+    return float(ways - shape * math.log(dispersion) + count * math.log(1.0 - 1.0 / dispersion))
+
+
+@numba.njit(cache=True)
+def count_law(y: FloatArray, n: int, mean: float, which: int) -> tuple[float, float]:
+    """Unit and dispersion of the law of counts that holds after y[:n]; unit 0 where another law does."""
+    average, smallest = 0.0, np.inf
+    for i in range(n):
+        average += y[i] / n
+        smallest = min(smallest, y[i])
+    if smallest < 0.0 or not mean > 0.0 or which == EMPIRICAL:
+        return 0.0, 1.0
+    unit = unit_of(y, n)
+    if not unit > 0.0 or mean > LARGEST_MEAN * unit:
+        return 0.0, 1.0
+    squares = 0.0
+    for i in range(n):
+        squares += (y[i] - average) ** 2
+    dispersion = squares / max(n - 1, 1) / average / unit
+    if dispersion >= 1.0 or which == COUNT:
+        return unit, max(dispersion, 1.0)
+    return 0.0, 1.0
+
+
+@numba.njit(cache=True)
 def law_quantiles(
     y: FloatArray, n: int, mean: float, which: int, levels: FloatArray, sizes: FloatArray, running: FloatArray
 ) -> FloatArray:
@@ -84,16 +117,11 @@ def law_quantiles(
         return out
     if not mean > 0.0:
         return out
-    unit = unit_of(y, n) if which != EMPIRICAL else 0.0
-    if unit > 0.0 and mean <= LARGEST_MEAN * unit:
-        squares = 0.0
-        for i in range(n):
-            squares += (y[i] - average) ** 2
-        dispersion = squares / max(n - 1, 1) / average / unit
-        if dispersion >= 1.0 or which == COUNT:
-            count_quantiles(mean / unit, max(dispersion, 1.0), levels, out)
-            out *= unit
-            return out
+    unit, dispersion = count_law(y, n, mean, which)
+    if unit > 0.0:
+        count_quantiles(mean / unit, dispersion, levels, out)
+        out *= unit
+        return out
     count, total = 1, 0.0
     for i in range(n):
         if y[i] > 0.0:

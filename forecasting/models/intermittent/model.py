@@ -12,7 +12,7 @@ from pydantic import Field
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, Status
-from forecasting.models.intermittent.law import law_quantiles
+from forecasting.models.intermittent.law import count_law, law_quantiles, log_count_mass
 from forecasting.models.intermittent.smoothing import ADIDA, CROSTON, IMAPA, TSB, best_alpha, demand_rate, smooth
 from forecasting.models.ranges import Choice, Number, SearchSpace
 from forecasting.models.reasons import NO_OBSERVATIONS, ONE_OBSERVATION
@@ -86,30 +86,81 @@ def _forecast_rows(
     quantiles: FloatArray,
 ) -> None:
     """Mean [R, H] and quantiles [R, H, Q], the same at every step; rows without an observation stay as they are."""
+    longest = _longest(begin, end)
+    y, spare = np.empty(longest), np.empty((2, longest + 1))
+    for r in range(len(begin)):
+        n, constant = _observed(values, begin[r], end[r], y)
+        if n == 0:
+            continue
+        if constant:
+            mean[r], quantiles[r] = y[0], y[0]
+            continue
+        point, rate = _expected(y, n, method, alpha_size, alpha_rate, spare)
+        mean[r] = point
+        quantiles[r] = law_quantiles(y, n, rate, law, levels, spare[0], spare[1])
+
+
+@numba.njit(cache=True)
+def _log_masses(
+    values: FloatArray,
+    begin: Int64Array,
+    end: Int64Array,
+    method: int,
+    law: int,
+    alpha_size: float,
+    alpha_rate: float,
+    actual: FloatArray,
+    out: FloatArray,
+) -> None:
+    """log of the law's mass per unit of the data, [R, H], at actual [R, H]; rows without a law of counts stay."""
+    longest = _longest(begin, end)
+    y, spare = np.empty(longest), np.empty((2, longest + 1))
+    for r in range(len(begin)):
+        n, constant = _observed(values, begin[r], end[r], y)
+        if n == 0 or constant:
+            continue
+        _, rate = _expected(y, n, method, alpha_size, alpha_rate, spare)
+        unit, dispersion = count_law(y, n, rate, law)
+        if unit > 0.0:
+            for h in range(actual.shape[1]):
+                if not np.isnan(actual[r, h]):
+                    out[r, h] = log_count_mass(actual[r, h] / unit, rate / unit, dispersion) - np.log(unit)
+
+
+@numba.njit(cache=True)
+def _longest(begin: Int64Array, end: Int64Array) -> int:
     longest = 1
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
-    y, spare = np.empty(longest), np.empty((2, longest + 1))
-    for r in range(len(begin)):
-        n, low, high = 0, np.inf, -np.inf
-        for t in range(begin[r], end[r]):
-            if not np.isnan(values[t]):
-                y[n] = values[t]
-                low, high = min(low, y[n]), max(high, y[n])
-                n += 1
-        if n == 0:
-            continue
-        if low == high:
-            mean[r], quantiles[r] = low, low
-            continue
-        if low < 0.0:
-            alpha = alpha_size if method <= TSB else alpha_rate
-            point = smooth(y, n, best_alpha(y, n) if np.isnan(alpha) else alpha)
-            rate = point
-        else:
-            point, rate = demand_rate(method, y, n, alpha_size, alpha_rate, spare)
-        mean[r] = point
-        quantiles[r] = law_quantiles(y, n, rate, law, levels, spare[0], spare[1])
+    return int(longest)
+
+
+@numba.njit(cache=True)
+def _observed(values: FloatArray, begin: int, end: int, y: FloatArray) -> tuple[int, bool]:
+    """The observations in y, how many there are, and whether they are all equal."""
+    n, low, high = 0, np.inf, -np.inf
+    for t in range(begin, end):
+        if not np.isnan(values[t]):
+            y[n] = values[t]
+            low, high = min(low, y[n]), max(high, y[n])
+            n += 1
+    return n, low == high
+
+
+@numba.njit(cache=True)
+def _expected(
+    y: FloatArray, n: int, method: int, alpha_size: float, alpha_rate: float, spare: FloatArray
+) -> tuple[float, float]:
+    """The forecast and the mean that its law goes by."""
+    smallest = np.inf
+    for i in range(n):
+        smallest = min(smallest, y[i])
+    if smallest < 0.0:
+        alpha = alpha_size if method <= TSB else alpha_rate
+        point = smooth(y, n, best_alpha(y, n) if np.isnan(alpha) else alpha)
+        return point, point
+    point, rate = demand_rate(method, y, n, alpha_size, alpha_rate, spare)
+    return point, rate
 
 
 class _Intermittent(Model):
@@ -158,6 +209,27 @@ class _Intermittent(Model):
             table,
         )
         return RawForecast(mean=mean, quantiles=table)
+
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
+        """For counts, the log of their probability, spread over the unit of the data so that it can be laid beside
+        densities: for pieces the probability itself, for packs of six a sixth of it. NaN where the law is the
+        history's own."""
+        rows, options = fitted.rows, fitted.hyperparameters
+        assert isinstance(options, IntermittentHyperparameters)
+        out = np.full(actual.shape, np.nan)
+        size, rate = self._alphas(options)
+        _log_masses(
+            rows.batch.values,
+            rows.begin,
+            rows.end,
+            self.method,
+            _LAWS.index(options.law),
+            np.nan if size is None else size,
+            np.nan if rate is None else rate,
+            np.ascontiguousarray(actual, dtype=np.float64),
+            out,
+        )
+        return out
 
     def _alphas(self, options: IntermittentHyperparameters) -> tuple[float | None, float | None]:
         if isinstance(options, SmoothingHyperparameters):

@@ -12,6 +12,7 @@ from scipy.special import ndtri
 
 from forecasting.batch import FloatArray
 from forecasting.models.contract import Blank, Fitted, Hyperparameters, Model, RawForecast, Rows, kept
+from forecasting.models.densities import WIDE, moments, normal_log_density
 from forecasting.models.ranges import Choice, SearchSpace
 from forecasting.models.reasons import (
     CONSTANT,
@@ -161,8 +162,16 @@ class Theta(Model):
         return blank.fitted(rows, options, parameters, *kept(states, width))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
+        return self._at(fitted, horizon, ndtri(np.asarray(quantiles, dtype=np.float64)))
+
+    def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
+        """Normal, with the moments of the forecast."""
+        wide = self._at(fitted, actual.shape[1], np.array([0.0, WIDE]))
+        return normal_log_density(*moments(wide.quantiles), actual)
+
+    def _at(self, fitted: Fitted, horizon: int, z: FloatArray) -> RawForecast:
+        """Mean and quantiles at normal deviates z [Q]."""
         n = len(fitted.rows)
-        z = ndtri(np.asarray(quantiles, dtype=np.float64))
         mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
         kernels.forecast_rows(
             np.ascontiguousarray(fitted.parameters),
