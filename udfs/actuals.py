@@ -15,7 +15,8 @@ from forecasting.frequency import Frequency
 from udfs.arrow import fixed_lists, label_microseconds, list_buffers, to_series_batch
 from udfs.config import Config
 from udfs.derive_metrics import CHOSEN, metric_rows
-from udfs.derive_sums import SELECTED, ArrowStep, grouped, in_pieces, kept, statistics_ddl, statistics_step
+from udfs.derive_sums import SELECTED, STEP, ArrowStep, grouped, in_pieces, kept, statistics_ddl, statistics_step
+from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
 from udfs.lake import Lake, quoted
@@ -28,6 +29,7 @@ ARRIVED = 0
 """The window of `metrics` that holds forecasts against arrived actuals."""
 
 _FORECAST = ("mean", "quantiles", "mase_scale", "status", "seconds")
+_IF_THERE = ("rmsse_scale", UNDER, OVER)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def evaluate_forecasts(lake: Lake, run_id: str, config: Config) -> Arrival | Non
     history = _history(lake, frequency)
     if history is None or history.end < begin[0]:
         return None
-    rows = metric_rows(lake, run_id, _sums(lake, forecasts, config, frequency, history), config.quantiles)
+    rows = metric_rows(lake, run_id, _sums(lake, forecasts, config, frequency, history), config)
     with kept(rows) as scored:
         arrival = _arrival(scored)
         if arrival.n_points == 0:
@@ -120,13 +122,15 @@ def _history(lake: Lake, frequency: Frequency) -> _History | None:
 
 
 def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency, history: _History) -> DataFrame:
-    """One row a series with the statistics of its forecast, as `derive_sums.series_sums` makes of backtests."""
+    """Rows with the statistics of the forecasts, as `derive_sums.step_and_series_sums` makes of backtests."""
     from pyspark.sql import functions as F
 
     key = list(lake.layout.key)
     read = lake.read("series")
     series = joined(read, key, []) if history.pieces else read
-    both = forecasts.select(*key, "bucket", "model", "window", "forecast_start", *_FORECAST).join(
+    priced = with_unit_costs(lake, forecasts, config.evaluation.error_cost)
+    beside = (*_FORECAST, *(c for c in _IF_THERE if c in priced.columns))
+    both = priced.select(*key, "bucket", "model", "window", "forecast_start", *map(quoted, beside)).join(
         series.select(*key, "start", "target"), key, "left"
     )
     reading = _Reading(
@@ -139,13 +143,14 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
     )
     identity = (*key, "bucket", "model", "window")
     schema = lake.schemas["results"]
-    ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in (*identity, *_FORECAST, "actuals"))
-    known = both.mapInArrow(_actuals_step(reading, identity), ddl)
-    statistics = known.mapInArrow(statistics_step(identity, config.quantiles), statistics_ddl(lake, identity))
-    return grouped(statistics, key).withColumn(CHOSEN, F.col("rows")[0]["model"])
+    kinds = {n: schema.column(n).type for n in (*identity, *beside, "actuals") if n not in (UNDER, OVER)}
+    ddl = ", ".join(f"{quoted(n)} {kinds.get(n, 'double')}" for n in (*identity, *beside, "actuals"))
+    known = both.mapInArrow(_actuals_step(reading, identity, beside), ddl)
+    statistics = known.mapInArrow(statistics_step(identity, config.quantiles, key), statistics_ddl(lake, identity))
+    return grouped(statistics, key).withColumn(CHOSEN, F.when(F.col(STEP).isNull(), F.col("rows")[0]["model"]))
 
 
-def _actuals_step(reading: _Reading, identity: tuple[str, ...]) -> ArrowStep:
+def _actuals_step(reading: _Reading, identity: tuple[str, ...], beside: tuple[str, ...]) -> ArrowStep:
     """Forecasts with their series' history: the actuals of their steps beside them."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -159,9 +164,9 @@ def _actuals_step(reading: _Reading, identity: tuple[str, ...]) -> ArrowStep:
             cutoffs = first[:, None] - 1
             series = fill(series, reading.fill, reading.start, reading.end, horizon=horizon, cutoffs=cutoffs)
             happened = actuals(series, cutoffs, horizon, score_filled=reading.score_filled)
-            columns = [batch.column(name) for name in (*identity, *_FORECAST)]
+            columns = [batch.column(name) for name in (*identity, *beside)]
             columns.append(fixed_lists(happened[:, 0]))
-            yield pa.RecordBatch.from_arrays(columns, names=[*identity, *_FORECAST, "actuals"])
+            yield pa.RecordBatch.from_arrays(columns, names=[*identity, *beside, "actuals"])
 
     return run
 

@@ -13,7 +13,7 @@ from forecasting.levels import quantile_column
 from udfs.config import Config
 from udfs.derive_metrics import metric_rows, with_chosen
 from udfs.derive_selection import only_candidates, selection_rows
-from udfs.derive_sums import ALL_WINDOWS, kept, series_sums
+from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums
 from udfs.errors import InputError
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
@@ -34,15 +34,15 @@ def derive_backtest(lake: Lake, run_id: str, config: Config) -> None:
     if config.backtest.windows == 0:
         derive_selection(lake, run_id, config)
         return
-    with kept(series_sums(lake, run_id, config.quantiles)) as sums:
-        _write_selection(lake, run_id, selection_rows(lake, run_id, sums, config))
+    with kept(step_and_series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
+        _write_selection(lake, run_id, selection_rows(lake, run_id, of_series(sums), config))
         _write_metrics(lake, run_id, sums, config)
 
 
 def derive_metrics(lake: Lake, run_id: str, config: Config) -> None:
     """`metrics` of a run's backtest windows: per item, per value of each metadata column and in total; per window and
     over all windows (-1). With the pseudo-model `selected` where the run's selection is stored."""
-    with kept(series_sums(lake, run_id, config.quantiles)) as sums:
+    with kept(step_and_series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
         _write_metrics(lake, run_id, sums, config)
 
 
@@ -54,7 +54,7 @@ def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
     if config.backtest.windows == 0:
         _write_selection(lake, run_id, only_candidates(lake, run_id, config))
         return
-    with kept(series_sums(lake, run_id, config.quantiles)) as sums:
+    with kept(series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
         _write_selection(lake, run_id, selection_rows(lake, run_id, sums, config))
 
 
@@ -98,6 +98,6 @@ def _write_selection(lake: Lake, run_id: str, rows: DataFrame) -> None:
 
 def _write_metrics(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:
     lake.ensure("metrics")
-    rows = metric_rows(lake, run_id, with_chosen(lake, run_id, sums), config.quantiles)
+    rows = metric_rows(lake, run_id, with_chosen(lake, run_id, sums), config)
     windows = [ALL_WINDOWS, *range(1, config.backtest.windows + 1)]
     lake.replace("metrics", rows, {"run_id": run_id, "window": windows})

@@ -1,4 +1,4 @@
-"""`metrics` from the additive statistics: per item, per value of each metadata column and in total.
+"""`metrics` from the additive statistics: per item, per value of each metadata column, per horizon step and in total.
 
 Every scope is a sum of the same numbers followed by the same ratios, so a total is never a mean of items' ratios.
 """
@@ -10,41 +10,66 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
-from forecasting.evaluation.metrics import Layout, ratios
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
-from forecasting.levels import quantile_column
 from udfs.arrow import nulls, repeated
-from udfs.derive_sums import HEAD, SELECTED, ArrowStep, SeriesRows, in_pieces, n_numbers, packed, series_rows, unpacked
+from udfs.config import Config
+from udfs.derive_sums import (
+    ALL_WINDOWS,
+    HEAD,
+    SELECTED,
+    STEP,
+    ArrowStep,
+    SeriesRows,
+    in_pieces,
+    n_numbers,
+    of_series,
+    packed,
+    series_rows,
+    unpacked,
+)
 from udfs.lake import Lake, quoted
+from udfs.metric_columns import metric_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 CHOSEN = "chosen"
+REFERENCES = ("seasonal_naive", "naive")
+"""The models that OWA may be relative to, the first that the run has."""
 _FLUSH_GROUPS = 50_000
-_GROUP = ("model", "window", "attribute", "value")
-_RATIOS = ("mean_wQL", "WAPE", "RMSE", "MAPE", "MASE", "sMAPE", "bias")
+_SCOPE = ("window", "attribute", "value", STEP)
+_GROUP = ("model", *_SCOPE)
 
 
-def metric_rows(lake: Lake, run_id: str, sums: DataFrame, levels: Sequence[float]) -> DataFrame:
-    """Rows of `metrics` for the series of `sums` (see derive_sums); with the pseudo-model where these have a column
-    `chosen`, the model chosen for the series."""
-    members = sums
+def metric_rows(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> DataFrame:
+    """Rows of `metrics` for the series of `sums` (see derive_sums), and for steps where these are there; with the
+    pseudo-model where they have a column `chosen`, the model chosen for the series. config: the run's."""
+    levels = config.quantiles
+    members = of_series(sums)
     metadata = _metadata(lake)
     if metadata is not None:
         members = members.join(metadata, list(lake.layout.key), "left")
     attributes = lake.layout.attributes if metadata is not None else ()
     width = n_numbers(levels)
-    finish = _Finish(run_id, lake.schemas["metrics"].names, lake.layout.key, tuple(levels))
+    finish = _Finish(run_id, lake.schemas["metrics"].names, lake.layout.key, tuple(levels), _reference(config))
     items = members.mapInArrow(_item_step(finish), _metrics_ddl(lake))
     parts = members.mapInArrow(_parts_step(attributes, width), _PARTS_DDL)
-    return items.unionByName(parts.repartition(*_GROUP).mapInArrow(_combine_step(finish, width), _metrics_ddl(lake)))
+    if STEP in sums.columns:
+        steps = sums.where(f"{STEP} IS NOT NULL").select(STEP, "rows")
+        parts = parts.unionByName(steps.mapInArrow(_step_parts_step(width), _PARTS_DDL))
+    # all models of a scope in one task: OWA is relative to one of them
+    return items.unionByName(parts.repartition(*_SCOPE).mapInArrow(_combine_step(finish, width), _metrics_ddl(lake)))
+
+
+def _reference(config: Config) -> str | None:
+    """The model that OWA is relative to."""
+    known = {*config.models, *(name for segment in config.segments for name in segment.models)}
+    return next((name for name in REFERENCES if name in known), None)
 
 
 def with_chosen(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
@@ -71,7 +96,7 @@ def _metadata(lake: Lake) -> DataFrame | None:
 
 # --- what the steps hand on ---
 
-_PARTS_DDL = "model string, window int, attribute string, value string, numbers binary, lost binary"
+_PARTS_DDL = "model string, window int, attribute string, value string, step int, numbers binary, lost binary"
 
 
 def _metrics_ddl(lake: Lake) -> str:
@@ -89,13 +114,19 @@ class _Finish:
     names: tuple[str, ...]
     key: tuple[str, ...]
     levels: tuple[float, ...]
+    reference: str | None
 
-    def rows(self, scope: pa.Array, columns: Mapping[str, pa.Array], numbers: FloatArray) -> pa.RecordBatch:
-        """columns: model, window and what of key, attribute and value there is. numbers: [R, K]."""
+    def rows(
+        self, scope: pa.Array, columns: Mapping[str, pa.Array], numbers: FloatArray, reference: Int64Array
+    ) -> pa.RecordBatch:
+        """columns: model, window and what of key, attribute, value and step there is. numbers: [R, K]. reference:
+        [R], the row of the reference model in the same scope, -1 for none."""
         n = len(numbers)
         given = {"run_id": repeated(self.run_id, pa.string(), n), "scope": scope, **columns}
-        given |= _metric_columns(numbers, self.levels)
+        beside = np.where(reference[:, None] >= 0, numbers[reference], np.nan)
+        given |= metric_columns(numbers, beside, self.levels)
         absent = nulls(pa.string(), n)
+        given.setdefault(STEP, nulls(pa.int32(), n))
         return pa.RecordBatch.from_arrays([given.get(name, absent) for name in self.names], names=list(self.names))
 
 
@@ -111,9 +142,22 @@ def _item_step(finish: _Finish) -> ArrowStep:
                 "window": pa.array(rows.window.astype(np.int32)),
                 **{name: batch.column(name).take(index) for name in finish.key},
             }
-            yield finish.rows(repeated("item", pa.string(), len(rows.series)), columns, rows.numbers)
+            scope = repeated("item", pa.string(), len(rows.series))
+            yield finish.rows(scope, columns, rows.numbers, _reference_rows(rows, finish.reference))
 
     return run
+
+
+def _reference_rows(rows: SeriesRows, reference: str | None) -> Int64Array:
+    """For each row that of the reference model in the same series and window, -1 for none."""
+    if reference not in rows.models:
+        return np.full(len(rows.series), -1, dtype=np.int64)
+    mine = np.flatnonzero(rows.model == rows.models.index(reference))
+    windows = int(rows.window.max(initial=0)) + 2  # from ALL_WINDOWS, -1, on
+    place = rows.series * windows + rows.window + 1
+    of_place = np.full(int(place.max(initial=0)) + 1, -1, dtype=np.int64)
+    of_place[place[mine]] = mine
+    return np.asarray(of_place[place])
 
 
 def _with_selected(rows: SeriesRows, batch: pa.RecordBatch) -> SeriesRows:
@@ -163,12 +207,13 @@ class _Groups:
 
     def _rows(self) -> pa.RecordBatch:
         high, low = self.sums.parts
-        model, window, attribute, value = zip(*self.names, strict=True)
+        model, window, attribute, value, step = zip(*self.names, strict=True)
         columns = {
             "model": pa.array(model, pa.string()),
             "window": pa.array(window, pa.int32()),
             "attribute": pa.array(attribute, pa.string()),
             "value": pa.array(value, pa.string()),
+            STEP: pa.array(step, pa.int32()),
             "numbers": packed(high),
             "lost": packed(low),
         }
@@ -188,14 +233,42 @@ def _parts_step(attributes: Sequence[str], width: int) -> ArrowStep:
                 (windows.tolist(), window.reshape(-1)),
             ]
             nothing = ((None,), np.zeros(len(rows.series), dtype=np.int64))
-            groups.add([*by_model, nothing, nothing], rows.numbers)
+            groups.add([*by_model, nothing, nothing, nothing], rows.numbers)
             for attribute in attributes:
                 of_series = batch.column(attribute).dictionary_encode(null_encoding="encode")
                 code = of_series.indices.to_numpy(zero_copy_only=False)[rows.series]
                 name = ((attribute,), nothing[1])
-                groups.add([*by_model, name, (of_series.dictionary.to_pylist(), code)], rows.numbers)
+                groups.add([*by_model, name, (of_series.dictionary.to_pylist(), code), nothing], rows.numbers)
             if len(groups) > _FLUSH_GROUPS:
                 yield groups.flush()
+        if len(groups):
+            yield groups.flush()
+
+    return run
+
+
+def _step_parts_step(width: int) -> ArrowStep:
+    """The tasks' sums of each step, and of all backtest windows together; forecasts (window 0), of which a series has
+    one, are those of the pseudo-model too."""
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        groups = _Groups(width)
+        for batch in batches:
+            column = batch.column("rows")
+            lists = np.diff(column.offsets.to_numpy())
+            rows = column.flatten()
+            numbers = unpacked(rows.field("numbers"), 2 * width)
+            model = rows.field("model").dictionary_encode()
+            window = rows.field("window").to_numpy().astype(np.int64)
+            step = np.repeat(batch.column(STEP).to_numpy(), lists).astype(np.int64)
+            models = (model.dictionary.to_pylist(), model.indices.to_numpy(zero_copy_only=False))
+            nothing = ((None,), np.zeros(len(window), dtype=np.int64))
+            steps = (range(int(step.max(initial=0)) + 1), step)
+            high, low = numbers[:, :width], numbers[:, width:]
+            groups.add([models, (range(int(window.max(initial=0)) + 1), window), nothing, nothing, steps], high, low)
+            for mine, name, of in ((window > 0, models, ALL_WINDOWS), (window == 0, ((SELECTED,), nothing[1]), 0)):
+                codes = [name, ((of,), nothing[1]), nothing, nothing, steps]
+                groups.add([(values, code[mine]) for values, code in codes], high[mine], low[mine])
         if len(groups):
             yield groups.flush()
 
@@ -215,43 +288,12 @@ def _combine_step(finish: _Finish, width: int) -> ArrowStep:
             groups.add(columns, unpacked(batch.column("numbers"), width), unpacked(batch.column("lost"), width))
         if len(groups):
             totals = groups.sums.totals
+            reference = [groups.names.get((finish.reference, *scope), -1) for _, *scope in groups.names]
             parts = groups.flush()
-            whole = pc.is_null(parts.column("attribute"))
-            yield finish.rows(pc.if_else(whole, "total", "segment"), {n: parts.column(n) for n in _GROUP}, totals)
+            whole, of_step = pc.is_null(parts.column("attribute")), pc.is_valid(parts.column(STEP))
+            totals[of_step.to_numpy(zero_copy_only=False), HEAD.index("seconds")] = np.nan
+            scope = pc.if_else(of_step, "step", pc.if_else(whole, "total", "segment"))
+            names = {name: parts.column(name) for name in _GROUP}
+            yield finish.rows(scope, names, totals, np.array(reference, dtype=np.int64))
 
     return run
-
-
-def _metric_columns(numbers: FloatArray, levels: Sequence[float]) -> dict[str, pa.Array]:
-    layout = Layout.of(levels)
-    statistics = numbers[:, len(HEAD) :]
-    metrics = ratios(statistics, levels)
-    columns = {
-        "n_series": _whole(numbers[:, 0]),
-        "n_fallback": _whole(numbers[:, 1]),
-        "seconds": pa.array(numbers[:, 2]),
-        "n_points": _whole(layout.part(statistics, "n_points")),
-        "n_missing": _whole(layout.part(statistics, "n_missing")),
-        "sums": _maps(layout.names, statistics),
-    }
-    quantiles = [quantile_column(q) for q in levels]
-    for metric in ("wQL", "coverage"):
-        columns[metric] = _maps(quantiles, np.stack([metrics[f"{metric}_{q}"] for q in quantiles], axis=1))
-    return columns | {name: _nullable(metrics[name]) for name in _RATIOS}
-
-
-def _whole(values: FloatArray) -> pa.Array:
-    return pa.array(values.astype(np.int64))
-
-
-def _nullable(values: npt.NDArray[np.float64]) -> pa.Array:
-    """NaN, an undefined ratio, as NULL."""
-    return pa.array(np.ascontiguousarray(values), from_pandas=True)
-
-
-def _maps(names: Sequence[str], table: FloatArray) -> pa.Array:
-    """[R, K] as R maps from a name to a number; NaN as NULL."""
-    rows, width = table.shape
-    keys = pa.array(list(names)).take(pa.array(np.tile(np.arange(width), rows)))
-    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(width)
-    return pa.MapArray.from_arrays(pa.array(offsets), keys, _nullable(table.reshape(-1)))

@@ -1,6 +1,7 @@
 """The additive statistics of a run's backtests, one row a series: what metrics and selection are made from.
 
-The arrays in `results` are read once, by numba over Arrow's buffers; from then on a row is a few dozen numbers.
+The arrays in `results` are read once, by numba over Arrow's buffers; from then on a row is a few dozen numbers. The
+sums of each horizon step are made in the same pass, over all series of a task: a few rows more, without a key.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forecasting.batch import FloatArray
-from forecasting.evaluation.metrics import Layout, row_statistics
+from forecasting.evaluation.layout import Layout
+from forecasting.evaluation.row_statistics import row_statistics
+from forecasting.evaluation.step_sums import StepSums
 from forecasting.frequency import Int64Array
-from udfs.arrow import list_buffers
+from udfs.arrow import list_buffers, nulls
+from udfs.config.evaluation import ErrorCost
+from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.lake import Lake, quoted
 
 if TYPE_CHECKING:
@@ -31,31 +36,87 @@ HEAD = ("n_series", "n_fallback", "seconds")
 ALL_WINDOWS = -1
 SELECTED = "selected"
 """The pseudo-model that is each series' chosen one."""
+STEP = "step"
+"""The horizon step (1, 2, …) of rows that are sums over series; NULL in the rows of series."""
+OF_ROWS = ("mean", "quantiles", "actuals", "mase_scale", "status", "seconds")
+"""What `statistics_step` reads beside a row's identity."""
+IF_THERE = ("rmsse_scale", "log_density", UNDER, OVER)
+"""What it reads where it is there: results of earlier versions lack the first two, a run without costs the others."""
 _PIECE_ROWS = 2048
+_STEP_LISTS = 64
 
 
-def series_sums(lake: Lake, run_id: str, levels: Sequence[float]) -> DataFrame:
+def series_sums(
+    lake: Lake,
+    run_id: str,
+    levels: Sequence[float],
+    costs: ErrorCost | None = None,
+    stages: Sequence[str] = ("backtest",),
+) -> DataFrame:
     """One row a series that the run has backtested: the key, `bucket` and `rows`, a list of (model, window, numbers).
 
-    numbers: HEAD and then the statistics, in the order of `Layout.of(levels).names`, as `packed`.
+    numbers: HEAD and then the statistics, in the order of `Layout.of(levels).names`, as `packed`. costs: what errors
+    cost. stages: of the rows in `results`.
     """
+    return _sums(lake, run_id, levels, costs, stages, steps=False).drop(STEP)
+
+
+def step_and_series_sums(
+    lake: Lake,
+    run_id: str,
+    levels: Sequence[float],
+    costs: ErrorCost | None = None,
+    stages: Sequence[str] = ("backtest",),
+) -> DataFrame:
+    """The rows of `series_sums` with the column STEP, and rows without a key: the sums of each horizon step over the
+    series of some tasks. Their numbers are as many again: the sums and then what rounding lost."""
+    return _sums(lake, run_id, levels, costs, stages, steps=True)
+
+
+def of_series(sums: DataFrame) -> DataFrame:
+    """Of `step_and_series_sums` (or `series_sums`) the rows of series."""
+    return sums.where(f"{STEP} IS NULL").drop(STEP) if STEP in sums.columns else sums
+
+
+def together(lake: Lake, *sums: DataFrame) -> DataFrame:
+    """The rows of several sums of one run, one a series (or step) with all their models."""
+    from pyspark.sql import functions as F
+
+    union = sums[0]
+    for more in sums[1:]:
+        union = union.unionByName(more)
+    rows = F.flatten(F.collect_list("rows")).alias("rows")
+    return union.groupBy(*lake.layout.key, "bucket", STEP).agg(rows)
+
+
+def _sums(
+    lake: Lake,
+    run_id: str,
+    levels: Sequence[float],
+    costs: ErrorCost | None,
+    stages: Sequence[str],
+    *,
+    steps: bool,
+) -> DataFrame:
     from pyspark.sql import functions as F
 
     results = lake.read("results").where(
-        (F.col("run_id") == run_id) & (F.col("stage") == "backtest") & (F.col("status") != "skipped")
+        (F.col("run_id") == run_id) & F.col("stage").isin(list(stages)) & (F.col("status") != "skipped")
     )
     key = lake.layout.key
     identity = (*key, "bucket", "model", "window")
-    wanted = results.select(*identity, "mean", "quantiles", "actuals", "mase_scale", "status", "seconds")
-    return grouped(wanted.mapInArrow(statistics_step(identity, levels), statistics_ddl(lake, identity)), key)
+    rows = with_unit_costs(lake, results, costs)
+    wanted = rows.select(*identity, *OF_ROWS, *(quoted(c) for c in IF_THERE if c in rows.columns))
+    step = statistics_step(identity, levels, key if steps else None)
+    return grouped(wanted.mapInArrow(step, statistics_ddl(lake, identity)), key)
 
 
 def grouped(statistics: DataFrame, key: Sequence[str]) -> DataFrame:
-    """Rows of `statistics_step` as one row a series."""
+    """Rows of `statistics_step` as one row a series, or a step and some tasks."""
     from pyspark.sql import functions as F
 
     rows = F.collect_list(F.struct("model", "window", "numbers")).alias("rows")
-    return statistics.groupBy(*key, "bucket").agg(rows)
+    return statistics.groupBy(*key, "bucket", STEP).agg(rows)
 
 
 @contextmanager
@@ -76,36 +137,124 @@ def kept(rows: DataFrame) -> Iterator[DataFrame]:
 def statistics_ddl(lake: Lake, identity: Sequence[str]) -> str:
     """The schema of `statistics_step`'s rows."""
     schema = lake.schemas["results"]
-    return ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in identity) + ", numbers binary"
+    return ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in identity) + f", {STEP} int, numbers binary"
 
 
-def statistics_step(identity: Sequence[str], levels: Sequence[float]) -> ArrowStep:
-    """For mapInArrow: rows with mean, quantiles, actuals, mase_scale, status and seconds to identity and numbers."""
+def statistics_step(identity: Sequence[str], levels: Sequence[float], key: Sequence[str] | None = None) -> ArrowStep:
+    """For mapInArrow: rows with OF_ROWS and what there is of IF_THERE to identity, STEP and numbers.
+
+    key: the key columns of `identity`: at its end a task adds the sums of each model, window and step, with NULL for
+    these and one of a few numbers below 0 as bucket, so that many tasks' rows do not end up in one list. None: not.
+    """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        names = [*identity, STEP, "numbers"]
+        steps = None if key is None else _Steps(Layout.of(levels))
+        kinds = {}
         for batch in batches:
+            kinds = {name: batch.schema.field(name).type for name in identity}
+            group = None if steps is None else steps.groups(batch)
+            numbers = row_numbers(batch, levels, None if steps is None else steps.sums, group)
+            if steps is not None and group is not None:
+                steps.count(group, numbers)
             columns = [batch.column(name) for name in identity]
-            columns.append(packed(row_numbers(batch, levels)))
-            yield pa.RecordBatch.from_arrays(columns, names=[*identity, "numbers"])
+            yield pa.RecordBatch.from_arrays([*columns, nulls(pa.int32(), len(batch)), packed(numbers)], names=names)
+        if steps is not None and key is not None and steps.names:
+            made = steps.columns()
+            made |= {name: nulls(kinds[name], len(made["numbers"])) for name in key}
+            yield pa.RecordBatch.from_arrays([made[name] for name in names], names=names)
 
     return run
 
 
-def row_numbers(batch: pa.RecordBatch, levels: Sequence[float]) -> FloatArray:
-    """The numbers of every row, [R, len(HEAD) + C]."""
+class _Steps:
+    """The sums of a task by model, window and step."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.names: dict[tuple[str, int], int] = {}
+        self.sums = StepSums(layout)
+        self.head = np.zeros((0, len(HEAD)))
+
+    def groups(self, batch: pa.RecordBatch) -> Int64Array:
+        """The group of each row: its model and window."""
+        model, window = (batch.column(name).dictionary_encode() for name in ("model", "window"))
+        models, windows = model.dictionary.to_pylist(), window.dictionary.to_pylist()
+        code = model.indices.to_numpy().astype(np.int64) * max(len(windows), 1) + window.indices.to_numpy()
+        unique, inverse = np.unique(code, return_inverse=True)
+        found = [(models[c // len(windows)], windows[c % len(windows)]) for c in unique.tolist()]
+        slots = np.array([self.names.setdefault(name, len(self.names)) for name in found], dtype=np.int64)
+        return slots[inverse.reshape(-1)]
+
+    def count(self, group: Int64Array, numbers: FloatArray) -> None:
+        """Add the rows' HEAD but for the seconds, which belong to no step."""
+        more = np.zeros((len(self.names) - len(self.head), len(HEAD)))
+        self.head = np.concatenate([self.head, more])
+        np.add.at(self.head[:, :2], group, numbers[:, :2])
+
+    def columns(self) -> dict[str, pa.Array]:
+        """All but the key: a row a group and step."""
+        high, low = self.sums.parts
+        horizon, width = high.shape[1:]
+        head = np.repeat(self.head, horizon, axis=0)
+        high, low = high.reshape(-1, width), low.reshape(-1, width)
+        models, windows = zip(*self.names, strict=True)
+        rows = len(high)
+        return {
+            "model": pa.array(np.repeat(np.array(models, dtype=object), horizon), pa.string()),
+            "window": pa.array(np.repeat(np.array(windows), horizon), pa.int32()),
+            "bucket": pa.array(np.full(rows, -1 - _partition() % _STEP_LISTS), pa.int32()),
+            STEP: pa.array(np.tile(np.arange(1, horizon + 1), len(models)), pa.int32()),
+            "numbers": packed(np.concatenate([head, high, np.zeros_like(head), low], axis=1)),
+        }
+
+
+def _partition() -> int:
+    """The number of the Spark task that this process works on; 0 outside of Spark."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return 0 if context is None else int(context.partitionId())
+
+
+def row_numbers(
+    batch: pa.RecordBatch,
+    levels: Sequence[float],
+    steps: StepSums | None = None,
+    group: Int64Array | None = None,
+) -> FloatArray:
+    """The numbers of every row, [R, len(HEAD) + C]. steps, group: see `row_statistics`."""
     actual = dense(batch.column("actuals"))
     mean = dense(batch.column("mean"), actual.shape[1])
     actual = actual if actual.shape[1] else np.full_like(mean, np.nan)
     horizon = actual.shape[1]
     quantiles = dense(batch.column("quantiles"), horizon * len(levels)).reshape(-1, horizon, len(levels))
-    scale = batch.column("mase_scale").to_numpy(zero_copy_only=False)
-    statistics = row_statistics(mean, quantiles, actual, scale, levels)
+    density = batch.column("log_density") if "log_density" in batch.schema.names else None
+    statistics = row_statistics(
+        mean,
+        quantiles,
+        actual,
+        batch.column("mase_scale").to_numpy(zero_copy_only=False),
+        levels,
+        rmsse_scale=_numbers(batch, "rmsse_scale"),
+        log_density=None if density is None or density.null_count == len(batch) else dense(density, horizon),
+        under=_numbers(batch, UNDER),
+        over=_numbers(batch, OVER),
+        steps=steps,
+        group=group,
+    )
     out = np.empty((len(batch), len(HEAD) + statistics.shape[1]))
     out[:, 0] = 1.0
     out[:, 1] = np.asarray(batch.column("status").to_numpy(zero_copy_only=False) == "fallback")
     out[:, 2] = batch.column("seconds").to_numpy(zero_copy_only=False)
     out[:, len(HEAD) :] = statistics
     return out
+
+
+def _numbers(batch: pa.RecordBatch, name: str) -> FloatArray | None:
+    """A column of numbers, NaN for NULL; None where there is no such column."""
+    if name not in batch.schema.names:
+        return None
+    return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def packed(table: FloatArray) -> pa.Array:

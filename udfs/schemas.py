@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from forecasting.levels import quantile_column
 from udfs.layout import Column, Layout, TableSchema
+from udfs.metrics_schema import metrics_schema
 
 __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
 
@@ -190,6 +191,7 @@ def _results(layout: Layout) -> TableSchema:
             _c("quantiles", "array<double>", "step by step, all levels of the run in order"),
             _c("actuals", "array<double>", "in backtests: a value a step, NaN is missing or not scored"),
             _c("mase_scale", "double", "seasonal naive error of the visible history"),
+            _c("rmsse_scale", "double", "mean squared step of the visible history, from the first value but 0 on"),
             _required("status", "string", "ok, fallback, skipped, timeout or failed"),
             _required("reason", "string", "short code, empty for none"),
             _required("seconds", "double", "the row's share of the task's time"),
@@ -293,52 +295,6 @@ def _forecasts(layout: Layout) -> TableSchema:
     )
 
 
-def _metrics(layout: Layout) -> TableSchema:
-    sums = (
-        ("n_series", "bigint", "rows (series and windows) behind the sums"),
-        ("n_points", "bigint", "points scored"),
-        ("n_missing", "bigint", "points without an actual to score"),
-        ("n_fallback", "bigint", "rows in which another model stood in"),
-    )
-    return TableSchema(
-        "metrics",
-        (
-            _RUN,
-            _required("model", "string", "model family; `selected` is the chosen one of each series"),
-            _required("window", "int", "backtest window; -1 all of them; 0 the forecast against arrived actuals"),
-            _required("scope", "string", "item, segment or total"),
-            *_key(layout, required=False),
-            _c("attribute", "string", "metadata column of a segment"),
-            _c("value", "string", "its value"),
-            *(_c(name, kind, comment) for name, kind, comment in sums),
-            _c("seconds", "double", "core-seconds of the rows"),
-            _c("sums", "map<string, double>", "numerators and denominators: add them to score any group"),
-            _c("mean_wQL", "double", "mean weighted quantile loss over the run's levels"),
-            _c("wQL", "map<string, double>", "weighted quantile loss by quantile column"),
-            _c("WAPE", "double", "of the median"),
-            _c("RMSE", "double", "of the mean"),
-            _c("MAPE", "double", "of the point forecast, over non-zero actuals"),
-            _c("MASE", "double", "of the point forecast"),
-            _c("sMAPE", "double", "of the point forecast, 0 to 200"),
-            _c("RMSSE", "double", "of the mean"),
-            _c("OWA", "double", "mean of sMAPE and MASE, each relative to the run's seasonal_naive, else naive"),
-            _c("MSIS", "map<string, double>", "mean scaled interval score by nominal coverage in per cent"),
-            _c("interval_coverage", "map<string, double>", "share of actuals inside, by nominal coverage in per cent"),
-            _c("interval_width", "map<string, double>", "mean width, by nominal coverage in per cent"),
-            _c("log_loss", "double", "mean of -log density of the actual"),
-            _c("log_loss_source", "string", "whose density: model, quantiles or mixed"),
-            _c("cost_under", "double", "money lost to under-forecasting, planned at the planning quantile"),
-            _c("cost_over", "double", "money lost to over-forecasting"),
-            _c("cost", "double", "both together"),
-            _c("bias", "double", "mean of forecast mean minus actual, in the unit of the data"),
-            _c("coverage", "map<string, double>", "share of actuals at or below each quantile"),
-        ),
-        primary_key=("run_id", "model", "window", "scope", *layout.key, "attribute", "value"),
-        partition_by=("run_id", "window"),
-        properties={"delta.dataSkippingNumIndexedCols": str(4 + len(layout.key))},  # nobody looks for a value of RMSE
-    )
-
-
 def _runs() -> TableSchema:
     return TableSchema(
         "runs",
@@ -381,7 +337,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _components(layout),
         _selection(layout),
         _forecasts(layout),
-        _metrics(layout),
+        metrics_schema(layout),
         _runs(),
     )
     return {table.name: table for table in tables}

@@ -12,6 +12,8 @@ shorter than d, so the density is above 0 everywhere.
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 
@@ -40,24 +42,26 @@ def log_density(
     """
     last = len(x) - 1
     if last < 1:
-        return np.nan
+        return math.nan
     half = 0.5 * resolution
     low, high = y - half, y + half
     if high < x[0]:
         scale = max((x[1] - x[0]) * lower_factor, resolution)
-        return np.log(p[0] / scale * _smoothed(half / scale)) - (x[0] - y) / scale
+        below: float = math.log(p[0] / scale * _smoothed(half / scale)) - (x[0] - y) / scale
+        return below
     if low >= x[last]:
         scale = max((x[last] - x[last - 1]) * upper_factor, resolution)
-        return np.log((1.0 - p[last]) / scale * _smoothed(half / scale)) - (y - x[last]) / scale
+        above: float = math.log((1.0 - p[last]) / scale * _smoothed(half / scale)) - (y - x[last]) / scale
+        return above
     for i in range(last):
         if x[i] <= low < x[i + 1]:
             if high <= x[i + 1]:
-                return np.log((p[i + 1] - p[i]) / (x[i + 1] - x[i]))
+                return math.log((p[i + 1] - p[i]) / (x[i + 1] - x[i]))
             break
     lower_scale = max((x[1] - x[0]) * lower_factor, resolution)
     upper_scale = max((x[last] - x[last - 1]) * upper_factor, resolution)
     mass = _cumulative(high, x, p, lower_scale, upper_scale) - _cumulative(low, x, p, lower_scale, upper_scale)
-    return np.log(mass / resolution)
+    return math.log(mass / resolution)
 
 
 @numba.njit(cache=True)
@@ -70,10 +74,13 @@ def _smoothed(u: float) -> float:
 def _cumulative(y: float, x: FloatArray, p: FloatArray, lower_scale: float, upper_scale: float) -> float:
     last = len(x) - 1
     if y < x[0]:
-        return p[0] * np.exp((y - x[0]) / lower_scale)
+        below: float = p[0] * math.exp((y - x[0]) / lower_scale)
+        return below
     if y >= x[last]:
-        return 1.0 - (1.0 - p[last]) * np.exp((x[last] - y) / upper_scale)
+        above: float = 1.0 - (1.0 - p[last]) * math.exp((x[last] - y) / upper_scale)
+        return above
     i = last - 1
     while x[i] > y:
         i -= 1
-    return p[i] + (p[i + 1] - p[i]) * (y - x[i]) / (x[i + 1] - x[i])
+    inside: float = p[i] + (p[i + 1] - p[i]) * (y - x[i]) / (x[i + 1] - x[i])
+    return inside
