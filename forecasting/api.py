@@ -43,6 +43,11 @@ class Forecast:
     evaluations: Int64Array
     first_step: Int64Array
 
+    def take(self, index: Int64Array) -> Forecast:
+        """The forecasts of some series."""
+        arrays: dict[str, Any] = {n: v[index] for n, v in vars(self).items() if isinstance(v, np.ndarray)}
+        return replace(self, **arrays)
+
 
 @dataclass(frozen=True)
 class FittedBatch:

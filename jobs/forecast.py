@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jobs.context import ConfigSource, Job, open_job
-from jobs.stage import Limits, check_same, do_stage, ingested, new_run
+from jobs.stage import Limits, check_same, do_stage, ingested, new_run, resolved
 from udfs import runs
 from udfs.config.load import config_hash
 from udfs.config.schema import check_models
@@ -23,7 +23,7 @@ from udfs.errors import InputError
 from udfs.execute import OnProgress, check_failed_share
 from udfs.lake import Lake, LakeInfo
 from udfs.runs import Run
-from udfs.stage import StageInput, all_models, fixed_model, selectable_models
+from udfs.stage import StageInput, all_models, fixed_model, member_models
 from udfs.stored import FULL
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def forecast(
         _check_model(model)
     limits = (where, items) if where is not None or items is not None else None
     run = _run(job, info, run_id, model, limits)
+    job = resolved(job, run)
     source = _source(job, run.series_version, run.run_id, run.plan.model, Start.of(run))
     run, summary = do_stage(job, source, run, "forecast", on_progress)
     derive_forecasts(job.lake, run.run_id, job.config)
@@ -83,11 +84,12 @@ def _source(job: Job, version: int, run_id: str, model: str | None, start: Start
     stored = None if start.version is None else (start.run_id, start.version)
     if model is not None or not _needs_selection(job):
         return StageInput(job.lake, job.config, version, fixed_model(job.config, model), stored=stored)
-    return StageInput(job.lake, job.config, version, selectable_models(job.config), run_id, stored)
+    choices, shares = member_models(job.lake, run_id, job.config)
+    return StageInput(job.lake, job.config, version, choices, run_id, stored, shares)
 
 
 def _needs_selection(job: Job) -> bool:
-    return any(len(models) > 1 for models in all_models(job.config))
+    return job.config.tuning is not None or any(len(models) > 1 for models in all_models(job.config))
 
 
 def _run(job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits: Limits | None) -> Run:
@@ -105,7 +107,7 @@ def _run(job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits
     if not again:
         fixed = basis if basis.plan.model == model else replace(basis, plan=replace(basis.plan, model=model))
         return _with_start(job, fixed)
-    return _begin(job, info, None, model, limits or (basis.plan.where, basis.plan.items), chosen=basis.run_id)
+    return _begin(job, info, None, model, limits or (basis.plan.where, basis.plan.items), chosen=basis)
 
 
 def _with_start(job: Job, run: Run) -> Run:
@@ -133,16 +135,17 @@ def _known(job: Job, run_id: str | None, free: bool) -> Run | None:
 
 
 def _begin(
-    job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits: Limits, chosen: str | None = None
+    job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits: Limits, chosen: Run | None = None
 ) -> Run:
     """A new run, by the selection of another where that is needed; its own copy of it, so that each run is whole."""
     version = job.lake.version("series")
     fresh = run_id or runs.new_run_id()
     if chosen is not None and model is None and _needs_selection(job):
-        _copy_selection(job.lake, chosen, fresh)
+        _copy_selection(job.lake, chosen.run_id, fresh)
     start = find_start(job.lake, job.config)
-    source = _source(job, version, fresh, model, start)
-    return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start)
+    source = _source(job if chosen is None else resolved(job, chosen), version, fresh, model, start)
+    tuning = "" if chosen is None else chosen.plan.tuning
+    return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start, tuning=tuning)
 
 
 def _copy_selection(lake: Lake, old: str, new: str) -> None:

@@ -21,8 +21,8 @@ import numpy as np
 
 from forecasting import SeriesBatch, fit
 from udfs.config import Config
+from udfs.config.variants import competing_models
 from udfs.session import SINGLE_THREAD
-from udfs.stage import segment_models
 
 _HISTORY = 3
 """Seasons of the made-up series: enough for every seasonal kernel."""
@@ -59,7 +59,7 @@ def warming(config: Config, given: Any = None) -> Iterator[None]:
 def models_to_warm(config: Config) -> list[dict[str, Any]]:
     """Each model with its hyperparameters once, as `warm` takes them; a user's own function is not ours to compile."""
     found: dict[str, dict[str, Any]] = {}
-    for models in segment_models(config):
+    for models in competing_models(config):
         for name, hyperparameters in models.items():
             if ":" in name:
                 continue

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
 from forecasting.levels import quantile_column
+from udfs.blend import STAGE
+from udfs.choose import write_decisions
 from udfs.config import Config
-from udfs.derive_metrics import metric_rows, with_chosen
-from udfs.derive_selection import only_candidates, selection_rows
-from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums
+from udfs.derive_metrics import metric_rows
+from udfs.derive_selection import only_candidates
+from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, together
 from udfs.errors import InputError
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
@@ -34,20 +36,20 @@ def derive_backtest(lake: Lake, run_id: str, config: Config) -> None:
     if config.backtest.windows == 0:
         derive_selection(lake, run_id, config)
         return
-    with kept(step_and_series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
-        _write_selection(lake, run_id, selection_rows(lake, run_id, of_series(sums), config))
+    with kept(_sums(lake, run_id, config, "backtest")) as sums:
+        write_decisions(lake, run_id, of_series(sums), config)
         _write_metrics(lake, run_id, sums, config)
 
 
 def derive_metrics(lake: Lake, run_id: str, config: Config) -> None:
-    """`metrics` of a run's backtest windows: per item, per value of each metadata column and in total; per window and
-    over all windows (-1). With the pseudo-model `selected` where the run's selection is stored."""
-    with kept(step_and_series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
+    """`metrics` of a run's backtest windows: per item, per value of each metadata column, per horizon step and in
+    total; per window and over all windows (-1). With the pseudo-model `selected` where a selection is stored."""
+    with kept(_sums(lake, run_id, config, "backtest")) as sums:
         _write_metrics(lake, run_id, sums, config)
 
 
 def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
-    """`selection` of a run: each series' model by its summed loss over the backtest windows.
+    """`selection` and `calibration` of a run, from its backtests, and the backtests of what was selected.
 
     Without backtest windows each series of the run has one candidate and gets it.
     """
@@ -55,7 +57,7 @@ def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
         _write_selection(lake, run_id, only_candidates(lake, run_id, config))
         return
     with kept(series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
-        _write_selection(lake, run_id, selection_rows(lake, run_id, sums, config))
+        write_decisions(lake, run_id, sums, config)
 
 
 def derive_forecasts(lake: Lake, run_id: str, config: Config) -> None:
@@ -91,6 +93,10 @@ def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency)
     return steps.where(has_forecast).selectExpr(*columns)
 
 
+def _sums(lake: Lake, run_id: str, config: Config, stage: str) -> DataFrame:
+    return step_and_series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost, (stage,))
+
+
 def _write_selection(lake: Lake, run_id: str, rows: DataFrame) -> None:
     lake.ensure("selection")
     lake.replace("selection", rows, {"run_id": run_id})
@@ -98,6 +104,7 @@ def _write_selection(lake: Lake, run_id: str, rows: DataFrame) -> None:
 
 def _write_metrics(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:
     lake.ensure("metrics")
-    rows = metric_rows(lake, run_id, with_chosen(lake, run_id, sums), config)
+    chosen = _sums(lake, run_id, config, STAGE)
+    rows = metric_rows(lake, run_id, together(lake, sums, chosen), config)
     windows = [ALL_WINDOWS, *range(1, config.backtest.windows + 1)]
     lake.replace("metrics", rows, {"run_id": run_id, "window": windows})

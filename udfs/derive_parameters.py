@@ -88,7 +88,7 @@ def derive_parameters(lake: Lake, run_id: str) -> None:
 
 
 def parameter_rows(lake: Lake, run_id: str, frequency: Frequency) -> DataFrame:
-    """Rows of `parameters`, a row a series."""
+    """Rows of `parameters`, a row a series and model."""
     from pyspark.sql import functions as F
 
     names = lake.schemas["parameters"].names
@@ -101,7 +101,7 @@ def parameter_rows(lake: Lake, run_id: str, frequency: Frequency) -> DataFrame:
         & F.col("hyperparameters").isNotNull()
         & (F.size("parameters") + F.size("states") > 0)
     )
-    models = [row["model"] for row in mine.select("model").distinct().collect()]
+    models = [row["model"] for row in kept.select("model").distinct().collect()]
     return kept.withColumns(
         {
             "fitted_end": F.expr(step_label(frequency, "forecast_start", "-1")),

@@ -1,12 +1,12 @@
-"""`selection` from the additive statistics: each series' model by its summed loss over the backtest windows.
+"""`selection` from the additive statistics: each series' model, or weights of several, by its losses in the backtests.
 
-A series without any score takes the model that is best overall among its own candidates, so the ranking of all models
-is made first. That ranking needs, for each set of models that have a score, only sums: a few rows for the driver.
+A series leans on its segment as far as few windows speak for it (see `forecasting.evaluation.crowd`); one without any
+score takes what its segment takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,49 +14,182 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.batch import FloatArray
-from forecasting.evaluation.selection import ONLY_CANDIDATE, best_overall, select_best, selection_loss
-from forecasting.evaluation.sums import GroupedSums
-from forecasting.frequency import Int64Array
-from forecasting.models.registry import get_model
-from udfs.arrow import nulls, repeated
+from forecasting.evaluation.ensemble import series_weights
+from forecasting.evaluation.selection import BEST, NO_SCORES, ONLY_CANDIDATE, Selection, select_best
+from udfs.arrow import repeated
 from udfs.config import Config
-from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
+from udfs.config.variants import competing_models
+from udfs.contest import Contest, Field, Standing, contest_field
+from udfs.derive_sums import ArrowStep, in_pieces
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
 from udfs.runs import find
-from udfs.stage import segment_column, segment_models
+from udfs.segments import segment_name
+from udfs.stage import segment_column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_PATTERN_DDL = "scored binary, numbers binary, lost binary"
+ENSEMBLE = "ensemble"
+"""The model of a series that several models forecast."""
+CROWD = "crowd"
+"""Reason: the segment's ranking outweighed the series' own few windows."""
+SEGMENT_BEST = "best_in_segment"
+OVERALL_BEST = "best_overall"
+WEIGHTED = "weighted"
+ALL_MODELS = "all_candidates"
 
 
 @dataclass(frozen=True)
-class _Contest:
-    """The models compared, in the order of the config."""
+class Rule:
+    """How models are chosen: the mode, the standing of the models, the segments' weights [G, M] for ensembles."""
 
-    models: tuple[str, ...]
-    metric: str
-    levels: tuple[float, ...]
+    mode: str
+    smallest_weight: float
+    standing: Standing
+    weights: FloatArray | None = None
 
     @property
-    def costs(self) -> list[float]:
-        return [get_model(name).cost for name in self.models]
+    def contest(self) -> Contest:
+        return self.standing.contest
 
 
-def candidates(config: Config) -> tuple[str, ...]:
-    """All models of a config, those of segments too, in its order."""
-    names = [*config.models, *(name for models in segment_models(config) for name in models)]
-    return tuple(dict.fromkeys(names))
+@dataclass(frozen=True)
+class Decision:
+    """For S series: weights [S, M]; the models by their scores; the loss of the heaviest [S]; why."""
+
+    weights: FloatArray
+    ranking: Selection
+    score: FloatArray
+    reason: np.ndarray[tuple[int, ...], np.dtype[np.object_]]
 
 
-def selection_rows(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> DataFrame:
-    """Rows of `selection` for the series of `sums` (see derive_sums)."""
-    contest = _Contest(candidates(config), config.selection.metric, config.quantiles)
-    patterns = sums.mapInArrow(_patterns_step(contest), _PATTERN_DDL).toArrow()
-    ranking = overall_ranking(*_merged(patterns, len(contest.models)), contest.costs)
-    return sums.mapInArrow(_choice_step(lake, run_id, contest, tuple(ranking)), _selection_ddl(lake))
+def decide(lines: Field, segments: list[str], rule: Rule) -> Decision:
+    """The decision for the series of a field."""
+    scores = rule.standing.scores(lines, segments)
+    n, models = scores.shape
+    ranking = select_best(np.exp(scores), rule.contest.costs, lines.n_fallback, overall=_last_resort(rule))
+    chosen = np.where(np.isfinite(scores).any(axis=1), ranking.chosen, _first_candidate(lines, ranking.chosen))
+    reason = _reasons(lines, chosen, ranking)
+    if rule.mode in ("best_overall", "best_per_segment"):
+        chosen, reason = _fixed(lines, segments, rule, chosen, reason)
+    weights = np.zeros((n, models))
+    weights[np.arange(n), chosen] = 1.0
+    if rule.mode == ENSEMBLE:
+        weights, reason = _ensemble(scores, segments, rule, weights, reason)
+    elif rule.mode in ("mean", "median"):
+        all_of_them = np.isfinite(scores)
+        some = all_of_them.sum(axis=1) > 1
+        equal = all_of_them / np.maximum(all_of_them.sum(axis=1, keepdims=True), 1)
+        weights = np.where(some[:, None], equal, weights)
+        reason = np.where(some, ALL_MODELS, reason)
+    best = weights.argmax(axis=1)
+    return Decision(weights, ranking, lines.loss[np.arange(n), best], reason)
+
+
+def _last_resort(rule: Rule) -> int:
+    return rule.standing.best_of_all()
+
+
+def _first_candidate(lines: Field, chosen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> FloatArray:
+    """For series that nothing is known of: the best of all where it is a candidate, else the first candidate."""
+    ran = lines.ran[np.arange(len(chosen)), chosen] | ~lines.ran.any(axis=1)
+    return np.asarray(np.where(ran, chosen, lines.ran.argmax(axis=1)))
+
+
+def _reasons(
+    lines: Field, chosen: FloatArray, ranking: Selection
+) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:
+    scored = np.isfinite(lines.loss)
+    own = np.where(scored, lines.loss, np.inf)
+    best_own = own.min(axis=1, initial=np.inf)
+    mine = own[np.arange(len(own)), chosen]
+    reason = np.array(ranking.reason, dtype=object)
+    outvoted = (reason == BEST) & (mine > best_own * (1 + 1e-9))
+    reason[outvoted] = CROWD
+    reason[~scored.any(axis=1)] = NO_SCORES
+    reason[scored.any(axis=1) & (lines.ran.sum(axis=1) == 1)] = ONLY_CANDIDATE
+    return reason
+
+
+def _fixed(
+    lines: Field,
+    segments: list[str],
+    rule: Rule,
+    chosen: FloatArray,
+    reason: np.ndarray[tuple[int, ...], np.dtype[np.object_]],
+) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dtype[np.object_]]]:
+    """One model for all series of a segment, or for all; a series for which it is no candidate keeps its own."""
+    everywhere = rule.mode == "best_overall"
+    best = rule.standing.best()
+    wanted = np.array(
+        [rule.standing.best_of_all() if everywhere else best.get(s, -1) for s in segments], dtype=np.int64
+    )
+    can = (wanted >= 0) & lines.ran[np.arange(len(wanted)), wanted]
+    why = OVERALL_BEST if everywhere else SEGMENT_BEST
+    return np.asarray(np.where(can, wanted, chosen)), np.where(can, why, reason)
+
+
+def _ensemble(
+    scores: FloatArray,
+    segments: list[str],
+    rule: Rule,
+    single: FloatArray,
+    reason: np.ndarray[tuple[int, ...], np.dtype[np.object_]],
+) -> tuple[FloatArray, np.ndarray[tuple[int, ...], np.dtype[np.object_]]]:
+    at = rule.standing.positions(segments)
+    shared = np.zeros_like(scores)
+    if rule.weights is not None and len(rule.weights):
+        shared = np.where((at >= 0)[:, None], rule.weights[at], 0.0)
+    weights = series_weights(scores, shared, rule.smallest_weight)
+    none = ~(weights > 0).any(axis=1)
+    weights[none] = single[none]
+    several = (weights > 0).sum(axis=1) > 1
+    return weights, np.where(several & (reason != NO_SCORES), WEIGHTED, reason)
+
+
+def selection_rows(lake: Lake, run_id: str, sums: DataFrame, rule: Rule) -> DataFrame:
+    """Rows of `selection` for series with their sums and the column `segment`."""
+    ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["selection"].columns)
+    return sums.mapInArrow(_choice_step(lake, run_id, rule), ddl)
+
+
+def _choice_step(lake: Lake, run_id: str, rule: Rule) -> ArrowStep:
+    schema, key, contest = lake.schemas["selection"], lake.layout.key, rule.contest
+
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        names = pa.array([*contest.models, None], pa.string())
+        for batch in in_pieces(batches):
+            lines = contest_field(batch, contest)
+            decided = decide(lines, batch.column("segment").to_pylist(), rule)
+            ranking = decided.ranking
+            best = decided.weights.argmax(axis=1)
+            second = np.where(best == ranking.chosen, ranking.runner_up, ranking.chosen)
+            several = (decided.weights > 0).sum(axis=1) > 1
+            model = names.take(pa.array(best)).to_numpy(zero_copy_only=False)
+            columns: dict[str, pa.Array] = {
+                "run_id": repeated(run_id, pa.string(), len(batch)),
+                **{name: batch.column(name) for name in (*key, "bucket", "segment")},
+                "model": pa.array(np.where(several, ENSEMBLE, model), pa.string()),
+                "weights": weight_maps(contest.models, decided.weights),
+                "metric": repeated(contest.metric, pa.string(), len(batch)),
+                "score": pa.array(decided.score, from_pandas=True),
+                "runner_up": names.take(pa.array(np.where(second < 0, len(contest.models), second))),
+                "margin": pa.array(np.where(best == ranking.chosen, ranking.margin, np.nan), from_pandas=True),
+                "reason": pa.array(decided.reason, pa.string()),
+                "factors": pa.nulls(len(batch), pa.list_(pa.float64())),
+            }
+            yield pa.RecordBatch.from_arrays([columns[n] for n in schema.names], names=list(schema.names))
+
+    return run
+
+
+def weight_maps(models: tuple[str, ...], weights: FloatArray) -> pa.Array:
+    """[S, M] as S maps from a model to its weight, those above 0."""
+    series, model = np.nonzero(weights)
+    offsets = np.concatenate([[0], np.cumsum((weights > 0).sum(axis=1))]).astype(np.int32)
+    keys = pa.array(list(models), pa.string()).take(pa.array(model))
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(weights[series, model]))
 
 
 def only_candidates(lake: Lake, run_id: str, config: Config) -> DataFrame:
@@ -68,136 +201,19 @@ def only_candidates(lake: Lake, run_id: str, config: Config) -> DataFrame:
     if run is not None:
         limit = condition(lake.layout.key, run.plan.where, run.plan.items)
         series = series if limit is None else series.where(limit)
-    models = F.array(*(F.lit(next(iter(models))) for models in segment_models(config)))
-    constants = {
+    models = F.array(*(F.lit(next(iter(models))) for models in competing_models(config)))
+    model = F.get(models, segment_column(config))
+    constants: Mapping[str, object] = {
         "run_id": F.lit(run_id),
-        "model": F.get(models, segment_column(config)),
+        "model": model,
+        "segment": segment_name(config),
+        "weights": F.create_map(model, F.lit(1.0)),
         "metric": F.lit(config.selection.metric),
         "score": F.lit(None).cast("double"),
         "runner_up": F.lit(None).cast("string"),
         "margin": F.lit(None).cast("double"),
         "reason": F.lit(ONLY_CANDIDATE),
+        "factors": F.lit(None).cast("array<double>"),
     }
     first_pieces = series.where(F.col("segment") == 0)
-    return first_pieces.select(*(constants.get(n, F.col(n)).alias(n) for n in lake.schemas["selection"].names))
-
-
-def _selection_ddl(lake: Lake) -> str:
-    return ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["selection"].columns)
-
-
-@dataclass(frozen=True)
-class _Field:
-    """The losses of S series among M models; NaN is no score. ran: bool [S, M], whether the model is a candidate."""
-
-    loss: FloatArray
-    n_fallback: Int64Array
-    ran: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-
-
-def _field(batch: pa.RecordBatch, contest: _Contest) -> _Field:
-    width = n_numbers(contest.levels)
-    rows = series_rows(batch, width, contest.models)
-    of = rows.over_windows
-    shape = (len(batch), len(contest.models))
-    numbers = np.full((*shape, width), np.nan)
-    numbers[rows.series[of], rows.model[of]] = rows.numbers[of]
-    ran = ~np.isnan(numbers[..., 0])
-    loss = selection_loss(numbers[..., len(HEAD) :], contest.levels, contest.metric)
-    return _Field(loss, np.where(ran, numbers[..., 1], 0).astype(np.int64), ran)
-
-
-# --- the ranking of all models ---
-
-
-def _patterns_step(contest: _Contest) -> ArrowStep:
-    """For each set of models that have a score: how many series, and the sums of their losses."""
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        width = len(contest.models)
-        seen: dict[tuple[bool, ...], int] = {}
-        sums = GroupedSums(width + 1)
-        for batch in in_pieces(batches):
-            loss = _field(batch, contest).loss
-            scored = np.isfinite(loss)
-            unique, inverse = np.unique(scored, axis=0, return_inverse=True)
-            slots = np.array([seen.setdefault(tuple(row), len(seen)) for row in unique.tolist()], dtype=np.int64)
-            counted = np.concatenate([np.ones((len(loss), 1)), np.where(scored, loss, 0.0)], axis=1)
-            sums.add(counted, slots[inverse.reshape(-1)])
-        if seen:
-            high, low = sums.parts
-            columns = [packed(table) for table in (np.array(list(seen), dtype=np.float64), high, low)]
-            yield pa.RecordBatch.from_arrays(columns, names=["scored", "numbers", "lost"])
-
-    return run
-
-
-def _merged(patterns: pa.Table, models: int) -> tuple[FloatArray, FloatArray]:
-    """The tasks' patterns as one: for each row the number of series [P], and losses [P, M], NaN where unscored."""
-    sums = GroupedSums(models + 1)
-    seen: dict[tuple[float, ...], int] = {}
-    for batch in patterns.to_batches():
-        scored = unpacked(batch.column(0), models)
-        slots = np.array([seen.setdefault(tuple(row), len(seen)) for row in scored.tolist()], dtype=np.int64)
-        sums.add(unpacked(batch.column(1), models + 1), slots, unpacked(batch.column(2), models + 1))
-    totals = sums.totals
-    mask = np.array(list(seen), dtype=bool).reshape(len(seen), models)
-    return totals[:, 0], np.where(mask, totals[:, 1:], np.nan)
-
-
-def overall_ranking(count: FloatArray, loss: FloatArray, costs: Sequence[float]) -> list[int]:
-    """Positions of all models, the best first, as `best_overall` over all series would say, again and again without
-    those already ranked.
-
-    count: [P], series behind each row. loss: [P, M], their summed losses, NaN where these series have no score.
-    """
-    left = list(range(len(costs)))
-    ranking: list[int] = []
-    while left:
-        part = loss[:, left]
-        scored = np.isfinite(part)
-        series = (scored * count[:, None]).sum(axis=0)
-        shared = scored[:, series > 0].all(axis=1)
-        use = shared if series.any() and shared.any() else np.ones(len(part), dtype=bool)
-        comparable = series > 0 if series.any() and shared.any() else series == series.max(initial=0)
-        sums = np.where(scored, part, 0.0)[use].sum(axis=0)
-        row = np.where(comparable & (series > 0), sums, np.nan)
-        best = left[best_overall(row[None, :], [costs[m] for m in left])]
-        ranking.append(best)
-        left.remove(best)
-    return ranking
-
-
-# --- the choice ---
-
-
-def _choice_step(lake: Lake, run_id: str, contest: _Contest, ranking: tuple[int, ...]) -> ArrowStep:
-    schema, key = lake.schemas["selection"], lake.layout.key
-
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        names = pa.array([*contest.models, None], pa.string())
-        for batch in in_pieces(batches):
-            field = _field(batch, contest)
-            choice = select_best(field.loss, contest.costs, field.n_fallback, overall=ranking[0])
-            unscored = ~np.isfinite(field.loss).any(axis=1)
-            chosen = np.where(unscored, _best_candidate(field, ranking), choice.chosen)
-            runner_up = np.where(choice.runner_up < 0, len(contest.models), choice.runner_up)
-            columns = {
-                "run_id": repeated(run_id, pa.string(), len(batch)),
-                **{name: batch.column(name) for name in (*key, "bucket")},
-                "model": names.take(pa.array(chosen)),
-                "metric": repeated(contest.metric, pa.string(), len(batch)),
-                "score": pa.array(np.where(unscored, np.nan, choice.score), from_pandas=True),
-                "runner_up": names.take(pa.array(runner_up)) if len(batch) else nulls(pa.string(), 0),
-                "margin": pa.array(choice.margin, from_pandas=True),
-                "reason": pa.array(choice.reason, pa.string()),
-            }
-            yield pa.RecordBatch.from_arrays([columns[n] for n in schema.names], names=list(schema.names))
-
-    return run
-
-
-def _best_candidate(field: _Field, ranking: Sequence[int]) -> Int64Array:
-    """The best overall of each series' own candidates, [S]."""
-    order = np.asarray(ranking, dtype=np.int64)
-    return np.asarray(order[field.ran[:, order].argmax(axis=1)], dtype=np.int64)
+    return first_pieces.select(*(constants.get(n, F.col(n)).alias(n) for n in lake.schemas["selection"].names))  # type: ignore[attr-defined]

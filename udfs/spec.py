@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from forecasting.batch import FloatArray
 from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
 from forecasting.filling import FillRules
@@ -25,6 +26,16 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Members:
+    """How the members that `selection` gave a series become one forecast. mode: see `udfs.blend.Blender`. segments,
+    table: what intervals are adjusted by, [G, B, I, C] (see `forecasting.evaluation.calibration`)."""
+
+    mode: str
+    segments: tuple[str, ...]
+    table: FloatArray
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """All that a task needs to know; goes to the workers.
 
@@ -35,6 +46,7 @@ class TaskSpec:
     module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
+    members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     """
 
     stage: Stage
@@ -63,6 +75,7 @@ class TaskSpec:
     history: int | None = None
     min_history: int = 0
     backtest_refit: BacktestRefit = "each"
+    members: Members | None = None
 
     @property
     def n_windows(self) -> int:

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forecasting import Bounds
+from forecasting.evaluation.calibration import Intervals
 from forecasting.filling import FillRules, RelatedFill, TargetFill
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Hyperparameters, RegressionHyperparameters
 from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
+from udfs.calibration_table import stored_calibration
 from udfs.config import Config
 from udfs.config.evaluation import least_history
+from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
-from udfs.spec import ModelSpec, Stage, TaskSpec
-from udfs.stored import COLUMNS, FULL, PREFIX
+from udfs.members import FACTORS, SEGMENT, WEIGHTS
+from udfs.spec import Members, ModelSpec, Stage, TaskSpec
+from udfs.stored import COLUMNS, FITS, FULL
 from udfs.work import RunPlan, slots
 
 if TYPE_CHECKING:
@@ -31,8 +35,9 @@ FROM_SPARK = ("run_id", "stage")
 
 @dataclass(frozen=True)
 class StageInput:
-    """The series of a stage. choices: lists of models; chosen: whether `selection` decides among them (one model a
-    list), and if so for which run. stored: the run and the version of `parameters` that fits go on from."""
+    """The series of a stage. choices: lists of models, one a config segment. chosen: the run whose `selection` says
+    which of its list a series runs, and with what weights; None: all of it. shares: by model, the share of series
+    that run it, for the plan; None: all do. stored: the run and the version of `parameters` that fits go on from."""
 
     lake: Lake
     config: Config
@@ -40,6 +45,7 @@ class StageInput:
     choices: Choices
     chosen: str | None = None
     stored: tuple[str, int] | None = None
+    shares: Mapping[str, float] | None = None
 
     @property
     def models(self) -> dict[str, ModelSpec]:
@@ -60,7 +66,7 @@ class StageInput:
 
     def profiles(self, where: Column | None) -> DataFrame:
         """Narrow rows for planning: key, bucket, segment, start, n, choice; one a piece of a series."""
-        return self._chosen(self._read(where, None), ("segment", "start", "n"), None)
+        return self._chosen(self._read(where, None), ("segment", "start", "n"), None, wide=False)
 
     def rows(self, plan: RunPlan, where: Column | None, buckets: Sequence[int]) -> DataFrame:
         """Wide rows for the task: key, bucket, start, target, related series, choice; one a series."""
@@ -92,8 +98,8 @@ class StageInput:
         key = self.lake.layout.key
         fits = self.lake.read("parameters", version)
         fits = fits.where((F.col("run_id") == run_id) & F.col("bucket").isin([int(b) for b in buckets]))
-        beside = [F.col(name).alias(PREFIX + name) for name in COLUMNS]
-        return rows.join(fits.select(*key, *beside), list(key), "left")
+        of_series = fits.groupBy(*key).agg(F.collect_list(F.struct(*COLUMNS)).alias(FITS))
+        return rows.join(of_series, list(key), "left")
 
     def _read(self, where: Column | None, buckets: Sequence[int] | None) -> DataFrame:
         from pyspark.sql import functions as F
@@ -103,25 +109,42 @@ class StageInput:
             rows = rows.where(F.col("bucket").isin([int(b) for b in buckets]))
         return rows if where is None else rows.where(where)
 
-    def _chosen(self, rows: DataFrame, columns: Sequence[Any], buckets: Sequence[int] | None) -> DataFrame:
-        """With the column `choice`, from the segments, or from `selection` where that decides."""
+    def _chosen(
+        self, rows: DataFrame, columns: Sequence[Any], buckets: Sequence[int] | None, *, wide: bool = True
+    ) -> DataFrame:
+        """With the column `choice`, the place of a series' segment, and what `selection` says of it where that
+        decides. wide: the latter too."""
         from pyspark.sql import functions as F
 
         key = self.lake.layout.key
         segment = segment_column(self.config)
-        if self.chosen is None:
-            return rows.select(*key, "bucket", *columns, segment.alias("choice"))
+        rows = rows.select(*key, "bucket", *columns, segment.alias("choice"))
+        if self.chosen is None or not wide:
+            return rows
         selection = self.lake.read("selection").where(F.col("run_id") == self.chosen)
         if buckets is not None:
             selection = selection.where(F.col("bucket").isin([int(b) for b in buckets]))
-        selection = selection.select(*key, F.col("model").alias("selected:model"))
-        narrow = rows.select(*key, "bucket", *columns, segment.alias("segment:index"))
-        choice = _selected_choice(self.config, self.choices)
-        return (
-            narrow.join(selection, list(key), "left")
-            .withColumn("choice", choice)
-            .drop("selected:model", "segment:index")
-        )
+        beside = (weights_column(selection).alias(WEIGHTS), *_calibration_columns(selection))
+        return rows.join(selection.select(*key, *beside), list(key), "left")
+
+
+def weights_column(selection: DataFrame) -> Column:
+    """The weights of a series' models; a selection of earlier versions has one model."""
+    from pyspark.sql import functions as F
+
+    one = F.create_map(F.col("model"), F.lit(1.0))
+    return F.coalesce(F.col("weights"), one) if "weights" in selection.columns else one
+
+
+def _calibration_columns(selection: DataFrame) -> tuple[Column, Column]:
+    from pyspark.sql import functions as F
+
+    kinds = {"segment": (SEGMENT, "string"), "factors": (FACTORS, "array<double>")}
+    there = {
+        name: F.col(name) if name in selection.columns else F.lit(None).cast(kind[1]) for name, kind in kinds.items()
+    }
+    segment, factors = (there[name].alias(kind[0]) for name, kind in kinds.items())
+    return segment, factors
 
 
 def _options(model: ModelSpec) -> Hyperparameters:
@@ -151,13 +174,8 @@ def joined(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataF
     return grouped.select(*key, *kept, F.col("pieces")[0]["start"].alias("start"), *lists)
 
 
-def segment_models(config: Config) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
-    """The models of each segment in order; those of the series that no segment matches come last."""
-    return (*(segment.models for segment in config.segments), config.models)
-
-
 def segment_column(config: Config) -> Column:
-    """The position of a series' segment in `segment_models`: the first that matches."""
+    """The position of a series' segment in `competing_models`: the first that matches."""
     from pyspark.sql import functions as F
 
     attributes = config.data.attributes
@@ -175,7 +193,8 @@ def segment_column(config: Config) -> Column:
 def all_models(config: Config) -> Choices:
     """For the stage backtest: every model of each segment."""
     return tuple(
-        tuple(ModelSpec(name, dict(options)) for name, options in models.items()) for models in segment_models(config)
+        tuple(ModelSpec(name, dict(options)) for name, options in models.items())
+        for models in competing_models(config)
     )
 
 
@@ -183,37 +202,26 @@ def fixed_model(config: Config, model: str | None) -> Choices:
     """For a forecast without a selection: the given model, else the only one, of each segment."""
     return tuple(
         (ModelSpec(model, dict(models.get(model, {}))) if model else _first(models),)
-        for models in segment_models(config)
+        for models in competing_models(config)
     )
 
 
-def selectable_models(config: Config) -> Choices:
-    """For a forecast by `selection`: a list of one for each segment and model."""
-    return tuple((model,) for models in all_models(config) for model in models)
+def member_models(lake: Lake, run_id: str, config: Config) -> tuple[Choices, dict[str, float]]:
+    """For a forecast by `selection`: of each segment the models that some series takes (its first where none does),
+    and the share of series that takes each model."""
+    from pyspark.sql import functions as F
+
+    selection = lake.read("selection").where(F.col("run_id") == run_id)
+    names = selection.select(F.explode(F.map_keys(weights_column(selection))).alias("model"))
+    used = {row["model"]: int(row["count"]) for row in names.groupBy("model").count().collect()}
+    series = max(selection.count(), 1)
+    choices = tuple(tuple(m for m in models if m.name in used) or models[:1] for models in all_models(config))
+    return choices, {name: count / series for name, count in used.items()}
 
 
 def _first(models: Mapping[str, Mapping[str, Any]]) -> ModelSpec:
     name = next(iter(models))
     return ModelSpec(name, dict(models[name]))
-
-
-def _selected_choice(config: Config, choices: Choices) -> Column:
-    """The position in `selectable_models`; a series that `selection` does not know takes its segment's first model."""
-    from pyspark.sql import functions as F
-
-    branch: Any = F
-    base, defaults = 0, []
-    for position, models in enumerate(all_models(config)):
-        here = F.col("segment:index") == position
-        for i, model in enumerate(models):
-            branch = branch.when(here & (F.col("selected:model") == model.name), base + i)
-        defaults.append((here, base))
-        base += len(models)
-    for here, first in defaults:
-        branch = branch.when(here, first)
-    assert base == len(choices)
-    choice: Column = branch.otherwise(0)
-    return choice
 
 
 def cell_column(key: Sequence[str], buckets: int) -> Column:
@@ -265,4 +273,14 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
+        members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )
+
+
+def _members(source: StageInput) -> Members:
+    """How a selection's members become one forecast."""
+    assert source.chosen is not None
+    config = source.config
+    intervals = Intervals.of(config.quantiles, config.horizon)
+    found = stored_calibration(source.lake, source.chosen, intervals)
+    return Members(config.selection.mode, found.segments, found.table)

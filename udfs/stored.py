@@ -24,16 +24,23 @@ COLUMNS = (
     "parameters", "states",
 )  # fmt: skip
 """Of the table `parameters`, what a task gets beside a series."""
-PREFIX = "stored:"
+FITS = "stored:fits"
+"""The column of a task's batch that holds them: a list of structs, one a model."""
 NONE_STORED = "no_stored_parameters"
 OTHER_FORM = "other_hyperparameters"
 OTHER_SEASON = "other_season_length"
 OTHER_HISTORY = "other_history"
 
 
-def column(source: pa.RecordBatch, name: str, positions: Int64Array) -> pa.Array:
-    """A stored column at some rows of a task's batch."""
-    return source.column(PREFIX + name).take(pa.array(positions))
+def fits_of(source: pa.RecordBatch, model: str, positions: Int64Array) -> pa.RecordBatch:
+    """What is stored of a model for some rows of a task's batch, in their order; NULL where there is nothing."""
+    column = source.column(FITS)
+    rows = column.flatten()
+    mine = np.flatnonzero(_texts(rows.field("model")) == model)
+    place = np.full(len(source), -1, dtype=np.int64)
+    place[np.repeat(np.arange(len(source)), np.diff(column.offsets.to_numpy()))[mine]] = mine
+    index = pa.array(place[positions], mask=place[positions] < 0)
+    return pa.RecordBatch.from_arrays([rows.field(name).take(index) for name in COLUMNS], names=list(COLUMNS))
 
 
 def refusals(
@@ -50,27 +57,28 @@ def refusals(
     revised in place is not noticed: that is what `refit: warm` and `full` are for.
     """
     why = np.full(len(series), "", dtype=object)
-    stored = _texts(column(source, "model", positions))
+    fits = fits_of(source, model, positions)
+    stored = _texts(fits.column("model"))
     family = get_model(model)
     length = family.Hyperparameters.model_validate(dict(hyperparameters)).season_length
-    season = _numbers(column(source, "season_length", positions))
-    form = _texts(column(source, "hyperparameters", positions))
-    start = series.frequency.ordinals(label_microseconds(column(source, "fitted_start", positions)))
-    seen = seen_points(source, positions, series)
+    season = _numbers(fits.column("season_length"))
+    form = _texts(fits.column("hyperparameters"))
+    start = series.frequency.ordinals(label_microseconds(fits.column("fitted_start")))
+    seen = seen_points(fits, series)
     inside = (start == series.start) & (seen >= 0) & (seen <= series.lengths)
-    same = observed(series, np.where(inside, seen, 0)) == _numbers(column(source, "n_obs", positions))
+    same = observed(series, np.where(inside, seen, 0)) == _numbers(fits.column("n_obs"))
     why[~(inside & same)] = OTHER_HISTORY
     why[season != (length or series.frequency.season_length)] = OTHER_SEASON
-    width = _numbers(pc.list_value_length(column(source, "parameters", positions)))
+    width = _numbers(pc.list_value_length(fits.column("parameters")))
     other = form != form_digest(model, series, **hyperparameters)
     why[other | (width != len(family.parameter_names))] = OTHER_FORM
     why[stored != model] = NONE_STORED
     return why
 
 
-def seen_points(source: pa.RecordBatch, positions: Int64Array, series: SeriesBatch) -> Int64Array:
+def seen_points(fits: pa.RecordBatch, series: SeriesBatch) -> Int64Array:
     """How many points of each series its stored fit saw, [N]."""
-    end = series.frequency.ordinals(label_microseconds(column(source, "fitted_end", positions)))
+    end = series.frequency.ordinals(label_microseconds(fits.column("fitted_end")))
     return np.asarray(end - series.start + 1, dtype=np.int64)
 
 
@@ -86,20 +94,21 @@ def restored(
 ) -> FittedBatch:
     """The stored fits of series that `refusals` let pass, as they ended."""
     n = len(series)
-    table, _ = list_buffers(column(source, "parameters", positions))
-    states, state_offsets = list_buffers(column(source, "states", positions))
+    fits = fits_of(source, model, positions)
+    table, _ = list_buffers(fits.column("parameters"))
+    states, state_offsets = list_buffers(fits.column("states"))
     width = len(get_model(model).parameter_names)
-    names = _texts(column(source, "status", positions))
+    names = _texts(fits.column("status"))
     status = np.array([Status[str(name).upper()] for name in names], dtype=np.int8)
     return restore(
         series,
         model,
-        seen_points(source, positions, series),
+        seen_points(fits, series),
         table.reshape(n, width).copy(),
         states.copy(),
         np.array(state_offsets),
         status,
-        _texts(column(source, "reason", positions)),
+        _texts(fits.column("reason")),
         seed=seed,
         max_evaluations=max_evaluations,
         **hyperparameters,

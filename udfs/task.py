@@ -163,6 +163,7 @@ def _skipped(part: Part, model: ModelSpec, spec: TaskSpec) -> Forecast:
     rows = Rows.of(part.series, model.name, part.ends, history=spec.history)
     shape = part.cutoffs.shape
     facts, none = history_facts(rows), np.zeros(shape, dtype=np.int64)
+    begun = none if part.own is None else part.own > 0  # front fill tells nothing of a series that is yet to begin
     return Forecast(
         model=model.name,
         levels=spec.quantiles,
@@ -172,7 +173,7 @@ def _skipped(part: Part, model: ModelSpec, spec: TaskSpec) -> Forecast:
         reason=np.full(shape, SHORT_HISTORY, dtype=object),
         seconds=np.zeros(shape),
         n_obs=facts.n_obs.reshape(shape),
-        n_filled=facts.n_filled.reshape(shape),
+        n_filled=facts.n_filled.reshape(shape) * begun,
         n_clipped=none,
         evaluations=none,
         first_step=rows.first_step.reshape(shape),

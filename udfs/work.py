@@ -61,7 +61,8 @@ class RunPlan:
     also where the run is limited to some). pieces: whether some history lies in several rows. n_series: series in the
     run. model: the one model of its forecast, None where `selection` or the config decides. refit,
     parameters_from: how its forecast comes to its fits, and the run it starts from. holidays: the version of the table
-    `holidays` that it reads, None without. where, items: its limits.
+    `holidays` that it reads, None without. tuning: the tuning whose settings compete (they stand in the run's config),
+    "" for none. where, items: its limits.
     """
 
     frequency: str
@@ -75,6 +76,7 @@ class RunPlan:
     refit: Refit = FULL
     parameters_from: str = ""
     holidays: int | None = None
+    tuning: str = ""
     where: str | None = None
     items: tuple[str, ...] | None = None
     stages: Mapping[str, StagePlan] = field(default_factory=dict)
@@ -95,18 +97,22 @@ class RunPlan:
         return cls(**{**content, "stages": stages, "items": None if items is None else tuple(items)})
 
 
-def expected_microseconds(models: Sequence[ModelSpec], windows: int, season_length: int) -> tuple[float, float]:
+def expected_microseconds(
+    models: Sequence[ModelSpec], windows: int, season_length: int, shares: Mapping[str, float] | None = None
+) -> tuple[float, float]:
     """Expected core-microseconds of a series that runs these models: per series, and per period of its history.
 
-    season_length: the frequency's, for models that are not told another.
+    season_length: the frequency's, for models that are not told another. shares: by model, the share of series that
+    run it; None: all do.
     """
     from forecasting.models.registry import get_model
 
-    per_period = sum(
-        get_model(model.name).cost_per_point(int(model.hyperparameters.get("season_length") or season_length))
-        for model in models
-    )
-    return ROW_MICROSECONDS * len(models) * windows, per_period * windows
+    rows, per_period = 0.0, 0.0
+    for model in models:
+        share = 1.0 if shares is None else shares.get(model.name, 0.0)
+        season = int(model.hyperparameters.get("season_length") or season_length)
+        rows, per_period = rows + share, per_period + share * get_model(model.name).cost_per_point(season)
+    return ROW_MICROSECONDS * rows * windows, per_period * windows
 
 
 def cut(

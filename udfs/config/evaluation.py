@@ -43,7 +43,7 @@ class Selection(Section):
     cost: by the money of `evaluation.error_cost`."""
     segment_by: tuple[str, ...] = ()
     """Key or metadata columns: series that agree in them are one segment. (): all series are, but for `segments`."""
-    crowd: float = Field(default=2.0, ge=0)
+    crowd: float = Field(default=4.0, ge=0)
     """How many windows of its own a series' score needs to weigh as much as its segment's; 0: own scores alone."""
     sample: int = Field(default=500, ge=1)
     """Series of a segment that its weights are learnt from, taken by the hash of the key."""
@@ -57,7 +57,7 @@ class Calibration(Section):
     method: Literal["conformal", "none"] = "conformal"
     """conformal: intervals are widened or narrowed until they would have held in the backtests, as far as the windows
     agree."""
-    series_points: float = Field(default=100.0, gt=0)
+    series_points: float = Field(default=500.0, gt=0)
     """Backtest points that a series' own adjustment needs to weigh as much as its segment's."""
 
 

@@ -1,0 +1,81 @@
+"""From backtests to decisions: `selection`, `calibration`, and the backtests of what was selected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from udfs.blend import (
+    STAGE,
+    Blender,
+    Calibration,
+    blended_backtests,
+    calibration,
+    factor_rows,
+    final_backtests,
+)
+from udfs.calibration_table import write_calibration
+from udfs.config import Config
+from udfs.contest import Contest, standing
+from udfs.derive_selection import ENSEMBLE, Rule, selection_rows
+from udfs.derive_sums import kept
+from udfs.lake import Lake
+from udfs.learn_weights import learn_weights
+from udfs.runs import find
+from udfs.segments import with_segment
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def blender_of(config: Config) -> Blender:
+    """How a config's members become one forecast."""
+    return Blender(config.selection.mode, config.quantiles, config.horizon, config.backtest.windows)
+
+
+def write_decisions(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:
+    """Choose for every series of `sums`, calibrate, and write all of it; each table's part of the run is replaced."""
+    lake.ensure("selection", "calibration", "results")
+    run = find(lake, run_id)
+    everyone = _with_skipped(lake, run_id, sums)
+    series = with_segment(lake, everyone, config, run.series_version if run else None)
+    with _chosen(lake, run_id, series, config) as selection:
+        blender = blender_of(config)
+        with kept(blended_backtests(lake, run_id, selection, blender)) as blended:
+            found = Calibration.none(blender)
+            if config.calibration.method == "conformal":
+                found = calibration(blended, blender, config.calibration.series_points)
+            final = final_backtests(lake, run_id, blended, blender, found)
+            lake.replace("results", final, {"run_id": run_id, "stage": STAGE})
+            write_calibration(lake, run_id, found)
+            factors = factor_rows(lake, blended, blender, found)
+            rows = selection.drop("factors").join(factors, list(lake.layout.key), "left")
+            lake.replace("selection", rows, {"run_id": run_id})
+
+
+def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
+    """The series of `sums` and those that were too short for every window, which have no sums."""
+    from pyspark.sql import functions as F
+
+    mine = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "backtest"))
+    skipped = mine.where(F.col("status") == "skipped")
+    if skipped.isEmpty():
+        return sums
+    identity = [*lake.layout.key, "bucket"]
+    without = skipped.select(*identity).distinct().join(sums.select(*identity), identity, "left_anti")
+    none = F.array().cast(sums.schema["rows"].dataType).alias("rows")
+    return sums.unionByName(without.select(*identity, none))
+
+
+@contextmanager
+def _chosen(lake: Lake, run_id: str, series: DataFrame, config: Config) -> Iterator[DataFrame]:
+    """Rows of `selection`, without the factors that calibration adds."""
+    contest = Contest.of(config)
+    found = standing(series, contest)
+    weights = None
+    if config.selection.mode == ENSEMBLE and len(contest.models) > 1:
+        weights = learn_weights(lake, run_id, series, found, config.selection.sample)
+    rule = Rule(config.selection.mode, config.selection.smallest_weight, found, weights)
+    with kept(selection_rows(lake, run_id, series, rule)) as rows:
+        yield rows

@@ -1,0 +1,170 @@
+"""The contest of a run's models: each series' losses, and how each model stands in each segment.
+
+A segment's standing needs only sums, a few hundred numbers for the driver whatever the number of series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from forecasting.batch import FloatArray
+from forecasting.evaluation.crowd import Crowd, best_in_segment, crowd_rows, crowd_width, relative_loss, shrunken
+from forecasting.evaluation.selection import selection_loss
+from forecasting.evaluation.sums import GroupedSums
+from forecasting.frequency import Int64Array
+from forecasting.models.registry import VARIANT, get_model
+from udfs.config import Config
+from udfs.config.variants import competing_models, trial_variants
+from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_SUMS_DDL = "segment string, numbers binary, lost binary"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What models are compared by. models: in the order of the config; trials: their variants that are trials."""
+
+    models: tuple[str, ...]
+    metric: str
+    levels: tuple[float, ...]
+    crowd: float
+    trials: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, config: Config) -> Contest:
+        names = [*competing_models(config)[-1], *(n for models in competing_models(config)[:-1] for n in models)]
+        choice = config.selection
+        return cls(tuple(dict.fromkeys(names)), choice.metric, config.quantiles, choice.crowd, trial_variants(config))
+
+    @property
+    def costs(self) -> list[float]:
+        """The models' static costs, for ties."""
+        return [get_model(name).cost for name in self.models]
+
+    def trial_groups(self) -> list[list[int]]:
+        """Positions of a model and its trials, for each model that has any."""
+        groups: dict[str, list[int]] = {}
+        for position, name in enumerate(self.models):
+            base, join, variant = name.rpartition("-" if "-" in name.partition(VARIANT)[2] else VARIANT)
+            groups.setdefault(base if join and variant in self.trials else name, []).append(position)
+        return [group for group in groups.values() if len(group) > 1]
+
+
+@dataclass(frozen=True)
+class Field:
+    """The losses of S series among M models; NaN is no score. ran: [S, M], whether the model is a candidate.
+    windows: [S], windows with a score."""
+
+    loss: FloatArray
+    n_fallback: Int64Array
+    ran: npt.NDArray[np.bool_]
+    windows: FloatArray
+
+
+def contest_field(batch: pa.RecordBatch, contest: Contest) -> Field:
+    """The field of a batch of series with their sums (see `derive_sums.series_sums`)."""
+    width = n_numbers(contest.levels)
+    rows = series_rows(batch, width, contest.models)
+    of = rows.over_windows
+    shape = (len(batch), len(contest.models))
+    numbers = np.full((*shape, width), np.nan)
+    numbers[rows.series[of], rows.model[of]] = rows.numbers[of]
+    ran = ~np.isnan(numbers[..., 0])
+    loss = selection_loss(numbers[..., len(HEAD) :], contest.levels, contest.metric)
+    scored = np.fmax(numbers[..., len(HEAD)], 0.0) * np.isfinite(loss)  # n_rows: windows with a scored point
+    return Field(loss, np.where(ran, numbers[..., 1], 0).astype(np.int64), ran, scored.max(axis=1, initial=0.0))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the models of a contest stand in each segment.
+
+    segments: names. crowd: scores and losses by segment. eligible: [G, M], whether a model competes there: of a family
+    and its trials only the best does.
+    """
+
+    contest: Contest
+    segments: tuple[str, ...]
+    crowd: Crowd
+    eligible: npt.NDArray[np.bool_]
+    series: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, contest: Contest, sums: Mapping[str, FloatArray]) -> Standing:
+        """From each segment's sums of `crowd_rows`."""
+        names = tuple(sorted(sums))
+        table = np.array([sums[name] for name in names]).reshape(len(names), crowd_width(len(contest.models)))
+        crowd = Crowd.of(table)
+        eligible = np.isfinite(crowd.scores)
+        for group in contest.trial_groups():
+            scores = np.where(eligible[:, group], crowd.scores[:, group], np.inf)
+            best = scores.argmin(axis=1)
+            for i, position in enumerate(group):
+                eligible[:, position] &= best == i
+        return cls(contest, names, crowd, eligible, {n: int(c) for n, c in zip(names, table[:, 0], strict=True)})
+
+    def positions(self, segments: Sequence[str]) -> Int64Array:
+        """The place of each series' segment in `segments`, -1 for one without any score."""
+        place = {name: i for i, name in enumerate(self.segments)}
+        return np.array([place.get(name, -1) for name in segments], dtype=np.int64)
+
+    def scores(self, lines: Field, segments: Sequence[str]) -> FloatArray:
+        """Each series' shrunken relative losses among the models that compete in its segment, [S, M]."""
+        at = self.positions(segments)
+        known = (at >= 0)[:, None]
+        crowd = np.where(known, self.crowd.scores[at], self.crowd.overall) if self.segments else lines.loss * np.nan
+        candidates = lines.ran | ~lines.ran.any(axis=1, keepdims=True)
+        competes = candidates & (np.where(known, self.eligible[at], True) if self.segments else True)
+        mine = np.where(competes, lines.loss, np.nan)
+        return shrunken(relative_loss(mine), lines.windows, np.where(competes, crowd, np.nan), self.contest.crowd)
+
+    def best(self) -> dict[str, int]:
+        """The model with the smallest summed loss of each segment."""
+        crowd = Crowd(self.crowd.scores, np.where(self.eligible, self.crowd.losses, np.nan))
+        return dict(zip(self.segments, best_in_segment(crowd, self.contest.costs).tolist(), strict=True))
+
+    def best_of_all(self) -> int:
+        """The model with the smallest loss over all segments that ran it; among those that most segments ran."""
+        losses = np.where(self.eligible, self.crowd.losses, np.nan)
+        count = np.isfinite(losses).sum(axis=0)
+        if not count.any():
+            return int(min(range(len(self.contest.models)), key=lambda m: (self.contest.costs[m], m)))
+        usable = np.where(count == count.max(), np.nansum(losses, axis=0), np.nan)[None]
+        return int(best_in_segment(Crowd(usable, usable), self.contest.costs)[0])
+
+
+def standing(sums: DataFrame, contest: Contest) -> Standing:
+    """The models' standing over series with their sums and the column `segment`: one pass, sums to the driver."""
+    parts = sums.mapInArrow(_sums_step(contest), _SUMS_DDL).toArrow()
+    width = crowd_width(len(contest.models))
+    names: dict[str, int] = {}
+    total = GroupedSums(width)
+    for batch in parts.to_batches():
+        slots = [names.setdefault(name, len(names)) for name in batch.column("segment").to_pylist()]
+        total.add(unpacked(batch.column("numbers"), width), slots, unpacked(batch.column("lost"), width))
+    return Standing.of(contest, dict(zip(names, total.totals, strict=True)))
+
+
+def _sums_step(contest: Contest) -> ArrowStep:
+    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        names: dict[str, int] = {}
+        total = GroupedSums(crowd_width(len(contest.models)))
+        for batch in in_pieces(batches):
+            lines = contest_field(batch, contest)
+            slots = [names.setdefault(name, len(names)) for name in batch.column("segment").to_pylist()]
+            total.add(crowd_rows(lines.loss, lines.ran), slots)
+        if names:
+            high, low = total.parts
+            columns = [pa.array(list(names), pa.string()), packed(high), packed(low)]
+            yield pa.RecordBatch.from_arrays(columns, names=["segment", "numbers", "lost"])
+
+    return run

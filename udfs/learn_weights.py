@@ -1,0 +1,173 @@
+"""The ensemble weights of each segment, learnt from a sample of its series.
+
+The sample is drawn by the hash of the key, so it depends on the series alone; a segment is one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from forecasting.batch import FloatArray
+from forecasting.evaluation.ensemble import greedy_weights
+from forecasting.evaluation.metrics import Layout
+from forecasting.frequency import Int64Array
+from udfs.contest import Contest, Standing
+from udfs.derive_sums import dense, packed, unpacked
+from udfs.lake import Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+MOST_MODELS = 12
+"""Models that a segment's ensemble is made from: the best of the segment."""
+MOST_NUMBERS = 20_000_000
+"""Forecast values that a segment's sample may hold: 160 MB."""
+_HASHES = 1 << 31
+_SCORES = ("segment", "weights")
+
+
+def learn_weights(lake: Lake, run_id: str, series: DataFrame, standing: Standing, sample: int) -> FloatArray:
+    """Weights of each segment's models, float64 [G, M], all zeros for a segment that nothing could be learnt for.
+
+    series: the key and `segment` of every series. sample: series of a segment, about. Where the contest is about money
+    the segment's weights are learnt by the quantile loss: it is what makes every level good to plan with.
+    """
+    from pyspark.sql import functions as F
+
+    contest, key = standing.contest, lake.layout.key
+    weights = np.zeros((len(standing.segments), len(contest.models)))
+    usable = pool(standing)
+    if not len(usable) or not usable.any():
+        return weights
+    competing = [
+        name for name, some in zip(contest.models, np.asarray(usable.any(axis=0)).tolist(), strict=True) if some
+    ]
+    sampled = series.where(_in_sample(key, standing, sample)).select(*key, "segment")
+    results = lake.read("results").where(
+        (F.col("run_id") == run_id)
+        & (F.col("stage") == "backtest")
+        & (F.col("status") != "skipped")
+        & F.col("model").isin(competing)
+    )
+    rows = results.join(F.broadcast(sampled), list(key)).select(
+        "segment",
+        F.xxhash64(*key).alias("series"),
+        "model",
+        "window",
+        "actuals",
+        "mase_scale",
+        *(("mean",) if contest.metric == "RMSE" else ("quantiles",)),
+    )
+    learn = _learner(contest, {s: usable[g].tolist() for g, s in enumerate(standing.segments)})
+    learnt = rows.groupBy("segment").applyInArrow(learn, "segment string, weights binary").toArrow()
+    place = {name: g for g, name in enumerate(standing.segments)}
+    for batch in learnt.to_batches():
+        found = unpacked(batch.column("weights"), len(contest.models))
+        for name, row in zip(batch.column("segment").to_pylist(), found, strict=True):
+            weights[place[name]] = row
+    return weights
+
+
+def pool(standing: Standing) -> npt.NDArray[np.bool_]:
+    """Which models a segment's ensemble is made from, bool [G, M]: the MOST_MODELS best of those that compete."""
+    scores = np.where(standing.eligible, standing.crowd.scores, np.inf)
+    rank = scores.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable") if scores.size else scores
+    return np.asarray(standing.eligible & (rank < MOST_MODELS))
+
+
+def _in_sample(key: Sequence[str], standing: Standing, sample: int) -> Column:
+    """Whether a series is drawn: its hash lies below a share that gives about `sample` series of its segment."""
+    from pyspark.sql import functions as F
+
+    place = F.pmod(F.xxhash64(*key), F.lit(_HASHES))
+    limits: Any = F
+    for name in standing.segments:
+        limit = int(min(1.0, sample / max(standing.series.get(name, 0), 1)) * _HASHES)
+        limits = limits.when(F.col("segment") == name, F.lit(limit))
+    drawn: Column = place < limits.otherwise(F.lit(0))
+    return drawn
+
+
+def _learner(contest: Contest, usable: dict[str, list[bool]]) -> Any:
+    """For applyInArrow: the backtests of one segment's sample to its weights."""
+
+    def learn(rows: pa.Table) -> pa.Table:
+        segment = rows.column("segment")[0].as_py()
+        use = np.flatnonzero(np.array(usable[segment], dtype=bool))
+        weights = np.zeros((1, len(contest.models)))
+        if len(use):
+            weights[0, use] = _weights(rows.combine_chunks(), contest, use)
+        return pa.Table.from_arrays([pa.array([segment], pa.string()), packed(weights)], names=list(_SCORES))
+
+    return learn
+
+
+def _weights(rows: pa.Table, contest: Contest, use: Int64Array) -> FloatArray:
+    """Weights of the models `use`."""
+    batch = rows.to_batches()[0]
+    model = _codes(batch.column("model"), [contest.models[m] for m in use])
+    hashes, series = np.unique(batch.column("series").to_numpy(), return_inverse=True)
+    windows, window = np.unique(batch.column("window").to_numpy(), return_inverse=True)
+    actual = dense(batch.column("actuals"))
+    squared = contest.metric == "RMSE"
+    width = 1 if squared else len(contest.levels)
+    values = dense(batch.column("mean" if squared else "quantiles"), actual.shape[1] * width)
+    shape = (len(hashes), len(use), len(windows), actual.shape[1], width)
+    most = max(1, MOST_NUMBERS // max(int(np.prod(shape[1:])), 1))
+    mine = np.flatnonzero((model >= 0) & (series < most))
+    forecasts = np.full((min(shape[0], most), *shape[1:]), np.nan)
+    forecasts[series[mine], model[mine], window[mine]] = values[mine].reshape(-1, shape[3], width)
+    happened = np.full((len(forecasts), shape[2], shape[3]), np.nan)
+    happened[series[mine], window[mine]] = actual[mine]
+    if not squared:
+        forecasts = forecasts[..., _judged(contest)]
+    levels, scale = _levels(contest, batch, series, happened)
+    flat = forecasts.reshape(len(forecasts), len(use), -1, forecasts.shape[-1])
+    return greedy_weights(flat, happened.reshape(len(forecasts), -1), levels, scale, squared=squared)
+
+
+def _judged(contest: Contest) -> list[int]:
+    """The levels that the metric looks at."""
+    median = Layout.of(contest.levels).median
+    if contest.metric in ("mean_wQL", "cost") or median is None:
+        return list(range(len(contest.levels)))
+    return [median]
+
+
+def _levels(
+    contest: Contest, batch: pa.RecordBatch, series: Int64Array, happened: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The levels of each series' loss, [S, L], and what the loss is multiplied by, [S]."""
+    n = len(happened)
+    each = np.zeros(1) if contest.metric == "RMSE" else np.array(contest.levels)[_judged(contest)]
+    levels, scale = np.tile(each, (n, 1)), np.ones(n)
+    if contest.metric == "MASE":
+        rows = np.flatnonzero(series < n)
+        of_series = np.full(n, np.nan)
+        of_series[series[rows]] = batch.column("mase_scale").to_numpy(zero_copy_only=False)[rows]
+        scale = _inverse(of_series)
+    elif contest.metric == "MAPE":
+        sizes = np.where(happened == 0, np.nan, np.abs(happened)).reshape(n, -1)
+        known = np.isfinite(sizes)
+        scale = _inverse(
+            np.divide(np.nansum(sizes, axis=1), known.sum(axis=1), out=np.zeros(n), where=known.any(axis=1))
+        )
+    return levels, scale
+
+
+def _inverse(values: FloatArray) -> FloatArray:
+    positive = np.isfinite(values) & (values > 0)
+    return np.divide(1.0, values, out=np.zeros(len(values)), where=positive)
+
+
+def _codes(column: pa.Array, names: Sequence[str]) -> Int64Array:
+    """The place of each value in `names`, -1 for none."""
+    encoded = column.dictionary_encode()
+    place = {name: i for i, name in enumerate(names)}
+    code = np.array([place.get(name, -1) for name in encoded.dictionary.to_pylist()], dtype=np.int64)
+    return code[encoded.indices.to_numpy(zero_copy_only=False)] if len(code) else np.empty(0, dtype=np.int64)
