@@ -23,8 +23,10 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
+from forecasting.models.ets.growth_pass import growing_pass
 from forecasting.models.ets.plain import level_pass, trend_pass
 from forecasting.models.ets.seasonal import additive_pass, multiplicative_pass
+from forecasting.models.ets.starts import N_FORMS
 from forecasting.models.ets.workspace import DRIFT, Series, Work
 
 
@@ -35,16 +37,18 @@ def evaluate(
     """L* and S at parameters `p` [width]; `products` gets J'J / R^2 (lower triangle) and, in row `width`, -J'r / R^2.
 
     level: the fixed initial level of a seasonal form. Both results are infinite where a one-step mean of a
-    multiplicative model is not positive.
+    multiplicative model is not positive, or the states of a multiplicative trend are not.
     """
-    error, trend, season = form // 9, (form % 9) // 3, form % 3
+    error, trend, season = form // 9 % 2, (form % 9) // 3, form % 3
     n_obs, drift = series.n_obs, work.lanes[DRIFT]
     for i in range(width + 1):
         line = products[i]
         for j in range((i + 4) & ~3):
             line[j] = 0.0
         drift[i] = 0.0
-    if season == 0:
+    if form >= N_FORMS:
+        total, logs = growing_pass(series, error, trend, season, p, level, products, work)
+    elif season == 0:
         if trend == 0:
             total, logs = level_pass(series.y, series.n, error, p[0], p[1], products, drift)
         else:

@@ -14,7 +14,8 @@ eps_t = y_t / mu_t - 1. With sigma concentrated out (section 5.1, equation 5.3) 
 up to a constant, L* = n log(sum eps_t^2) + 2 sum log |r_t|, with r_t = 1 or mu_t. A missing value moves the states
 one step with no error and adds nothing to the sums.
 
-Forms are coded error * 9 + trend * 3 + season: error 0 A, 1 M; trend 0 N, 1 A, 2 Ad; season 0 N, 1 A, 2 M.
+Forms are coded error * 9 + trend * 3 + season: error 0 A, 1 M; trend 0 N, 1 A, 2 Ad; season 0 N, 1 A, 2 M. Those with
+a multiplicative trend come after them, 18 more with M for A (`growth`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray, read_only
+from forecasting.models.ets.growth import run_growing
 
 ADDITIVE, MULTIPLICATIVE = 1, 2  # season codes
 SMALLEST_MEAN = 1e-10
 """One-step means of multiplicative models, on data scaled to about 1, stay above this."""
+SMALLEST_ERROR = -1.0 + 1e-6
+"""A multiplicative error keeps data positive: simulated errors stay above -1."""
 
 
 @numba.njit(cache=True)
@@ -109,12 +113,14 @@ def log_likelihood(
     """Gaussian log-likelihood at given parameters and initial states, sigma^2 = sum eps^2 / n (equation 5.2).
 
     form: error and season letters around the trend's, such as "AAN" or "MAdM" ("Ad" and "A" differ through phi
-    only). seasonal: initial terms of the first m periods, in order.
+    only). slope: the initial growth, about 1, with a multiplicative trend. seasonal: initial terms of the first m
+    periods, in order. Minus infinity where a form of positive means or states leaves them.
     """
     y = np.ascontiguousarray(y, dtype=np.float64)
     season = "NAM".index(form[-1])
     terms = np.empty(0) if seasonal is None else np.asarray(seasonal, dtype=np.float64)
     state = np.concatenate([[level, slope], terms])
     error = "AM".index(form[0])
-    n, total, logs = run(read_only(y), 0, len(y), 0, error, season, len(terms), alpha, beta, gamma, phi, state)
+    move = run_growing if form[1] == "M" else run
+    n, total, logs = move(read_only(y), 0, len(y), 0, error, season, len(terms), alpha, beta, gamma, phi, state)
     return -0.5 * n * (math.log(2.0 * math.pi * total / n) + 1.0) - logs

@@ -15,6 +15,7 @@ from forecasting.models.densities import WIDE, moments, normal_log_density
 from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
 from forecasting.models.ets.options import SEARCH_SPACE, EtsHyperparameters
+from forecasting.models.ets.starts import N_FORMS
 from forecasting.models.ets.taken_apart import take_apart
 from forecasting.models.reasons import (
     CONSTANT,
@@ -37,7 +38,7 @@ def form_name(code: float) -> str:
     if np.isnan(code):
         return ""
     form = int(code)
-    return "AM"[form // 9] + ("N", "A", "Ad")[form % 9 // 3] + "NAM"[form % 3]
+    return "AM"[form // 9 % 2] + (("N", "A", "Ad"), ("", "M", "Md"))[form // 18][form % 9 // 3] + "NAM"[form % 3]
 
 
 class Ets(Model):
@@ -45,9 +46,10 @@ class Ets(Model):
 
     parameters: the form's code (`form_name`), natural smoothing parameters, the error's deviation sigma (relative for
     multiplicative errors), log-likelihood, criterion (of L*, so comparable within a series), the season length in use,
-    gap (periods since the last observation), observations, initial level and slope.
-    states: level, slope and, with a season, the m coming seasonal terms, as of the last observation; then the m
-    initial ones.
+    gap (periods since the last observation), observations, initial level and slope (with a multiplicative trend the
+    growth, about 1).
+    states: level, slope or growth and, with a season, the m coming seasonal terms, as of the last observation; then
+    the m initial ones.
     """
 
     name = "ets"
@@ -89,9 +91,9 @@ class Ets(Model):
         options = fitted.hyperparameters
         assert isinstance(options, EtsHyperparameters)
         form = np.nan_to_num(fitted.parameters[:, kernels.FORM])
-        relative = form >= 9
+        growing, relative = form >= N_FORMS, form // 9 % 2 == 1
         law = replace(fitted, parameters=fitted.parameters.copy())
-        law.parameters[(form % 3 == 2) & ~relative, kernels.FORM] = np.nan  # no exact moments
+        law.parameters[growing | ((form % 3 == 2) & ~relative), kernels.FORM] = np.nan  # no exact moments
         # Any method but "exact" would simulate here, for a row that is far from its mean.
         wide = self._at(law, actual.shape[1], np.array([0.5, 0.75]), np.array([0.0, WIDE]), "exact").quantiles
         mean, deviation = moments(wide)

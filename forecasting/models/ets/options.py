@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from forecasting.batch import FloatArray
 from forecasting.models.contract import Hyperparameters
 from forecasting.models.ets.region import ADMISSIBLE, BOTH, RATIOS, USUAL, Limits
-from forecasting.models.ets.starts import N_FORMS
+from forecasting.models.ets.starts import N_CODES, N_FORMS
 from forecasting.models.ranges import Choice, SearchSpace
 
-_SPEC = re.compile(r"([AMZ])(N|Ad|A|Z)([NAMZ])")
+_SPEC = re.compile(r"([AMZ])(N|Ad|A|Md|M|Z)([NAMZ])")
 _BELOW_ONE, _LEAST = 0.9999, 1e-4
 
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -25,8 +25,8 @@ Range = tuple[Weight, Weight]
 class EtsHyperparameters(Hyperparameters):
     """What an ETS model may be.
 
-    Multiplicative trends are left out, as R and statsforecast leave them out of their search: they forecast poorly.
-    So are other objectives than the likelihood (R's opt.crit, nmse): the criterion that chooses the form needs it.
+    Other objectives than the likelihood (R's opt.crit, nmse) are left out: the criterion that chooses the form needs
+    it.
     The tight bounds keep beta below `tight_trend(season length)` of alpha and gamma below half of 1 - alpha. A slope
     or a season that follows single observations raises the likelihood and extrapolates noise: on ten public sets (M3,
     M4 weekly and hourly, retail, hospital, electricity) they lowered the mean quantile loss by up to 15 % and raised
@@ -34,13 +34,18 @@ class EtsHyperparameters(Hyperparameters):
     """
 
     form: str = "ZZZ"
-    """Error, trend and season, each a letter or Z for "choose": error A or M, trend N, A or Ad, season N, A or M."""
+    """Error, trend and season, each a letter or Z for "choose": error A or M, trend N, A, Ad, M or Md, season N, A
+    or M."""
     damped: bool | None = None
-    """True keeps damped trends (form "A" then means "Ad"), False undamped ones, null what the form says."""
+    """True keeps damped trends (form "A" then means "Ad", "M" "Md"), False undamped ones, null what the form says."""
     restrict: bool = True
-    """Leave out additive errors with a multiplicative season, whose forecast variance is infinite."""
+    """Leave out additive errors with a multiplicative trend or season, whose forecast variance is infinite, and a
+    multiplicative trend with an additive season."""
+    allow_multiplicative_trend: bool = False
+    """Let trend Z choose M and Md, too. They extrapolate growth by a rate, and so forecast poorly more often than
+    not: R and statsforecast leave them out as well unless asked. A form that names them needs no permission."""
     additive_only: bool = False
-    """Leave out multiplicative errors and seasons."""
+    """Leave out multiplicative errors, trends and seasons."""
     criterion: Literal["aicc", "aic", "bic"] = "aicc"
     """Which information criterion chooses the form."""
     parameter_bounds: Literal["tight", "usual", "admissible", "both"] = "tight"
@@ -65,7 +70,7 @@ class EtsHyperparameters(Hyperparameters):
     def _sensible(self) -> EtsHyperparameters:
         if _SPEC.fullmatch(self.form) is None:
             raise ValueError(
-                f"form is {self.form!r}; expected error A, M or Z, trend N, A, Ad or Z, season N, A, M or Z, "
+                f"form is {self.form!r}; expected error A, M or Z, trend N, A, Ad, M, Md or Z, season N, A, M or Z, "
                 "as in 'MAdM' or 'ZZZ'"
             )
         for name in ("alpha", "beta", "gamma", "phi"):
@@ -77,7 +82,8 @@ class EtsHyperparameters(Hyperparameters):
             raise ValueError(
                 f"form {self.form!r} with damped={self.damped}, restrict={self.restrict} and "
                 f"additive_only={self.additive_only} leaves no form to fit; damped needs a trend, an additive error "
-                "with a multiplicative season needs restrict=False, and additive_only has no M"
+                "with a multiplicative trend or season needs restrict=False, and so does a multiplicative trend with "
+                "an additive season; additive_only has no M"
             )
         return self
 
@@ -107,24 +113,30 @@ class EtsHyperparameters(Hyperparameters):
         return 1.9999 if self.parameter_bounds == "admissible" else _BELOW_ONE
 
     def forms(self) -> FloatArray:
-        """Which of the 18 forms may be chosen, 1.0 or 0.0, [18]."""
+        """Which forms may be chosen, 1.0 or 0.0, by code (`likelihood`), [36]."""
         match = _SPEC.fullmatch(self.form)
         assert match is not None
         error, trend, season = match.groups()
-        trends = {"N": "0", "A": "1", "Ad": "2", "Z": "012"}[trend]
-        if self.damped is not None:
-            if trend == "A" and self.damped:
-                trends = "2"
-            trends = "".join(t for t in trends if t == "0" or (t == "2") == self.damped)
-            if self.damped and trend == "N":
-                trends = ""
-        asked = np.zeros(N_FORMS)
-        for form in range(N_FORMS):
-            e, t, s = form // 9, form % 9 // 3, form % 3
-            fits = error in ("AM"[e], "Z") and str(t) in trends and season in ("NAM"[s], "Z")
-            fits = fits and not (self.additive_only and (e == 1 or s == 2))
-            asked[form] = fits and not (self.restrict and e == 0 and s == 2)
+        trends = self._trends(trend)
+        asked = np.zeros(N_CODES)
+        for form in range(N_CODES):
+            e, t, s = form // 9 % 2, form // N_FORMS * 3 + form % 9 // 3, form % 3
+            growing = t >= 3
+            fits = error in ("AM"[e], "Z") and t in trends and season in ("NAM"[s], "Z")
+            fits = fits and not (self.additive_only and (e == 1 or s == 2 or growing))
+            unsound = (e == 0 and (s == 2 or growing)) or (growing and s == 1)
+            asked[form] = fits and not (self.restrict and unsound)
         return asked
+
+    def _trends(self, letters: str) -> tuple[int, ...]:
+        """Trends that are asked for: 0 N, 1 A, 2 Ad, 4 M, 5 Md."""
+        every = (0, 1, 2, 4, 5) if self.allow_multiplicative_trend else (0, 1, 2)
+        trends = {"N": (0,), "A": (1,), "Ad": (2,), "M": (4,), "Md": (5,), "Z": every}[letters]
+        if self.damped is None:
+            return trends
+        if self.damped:
+            return {"N": (), "A": (2,), "M": (5,)}.get(letters, tuple(t for t in trends if t in (0, 2, 5)))
+        return tuple(t for t in trends if t in (0, 1, 4))
 
     def limits(self, season_length: int) -> Limits:
         """What the smoothing parameters must keep to."""

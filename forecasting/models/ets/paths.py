@@ -9,16 +9,17 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
+from forecasting.models.ets.growth_paths import simulate_growing
+from forecasting.models.ets.likelihood import SMALLEST_ERROR
 from forecasting.models.ets.moments import linear_moments, multiplicative_moments
 from forecasting.models.ets.rows import ALPHA, BETA, FORM, GAMMA, GAP, PHI, SEASON_LENGTH, SIGMA
+from forecasting.models.ets.starts import N_FORMS
 from forecasting.seeds import UInt64Array, next_normal
 
 AUTO, EXACT, SIMULATED = 0, 1, 2
 NORMAL_LIMIT = 0.25
 """Multiplicative errors: while the deviation stays below this share of the mean the normal law is close and loses
 nothing below zero (4 deviations); beyond it the paths are simulated."""
-SMALLEST_ERROR = -1.0 + 1e-6
-"""A multiplicative error keeps data positive: simulated errors stay above -1."""
 
 
 @numba.njit(cache=True)
@@ -109,20 +110,20 @@ def forecast_rows(
         np.empty(size),
     )
     ring, seed = np.zeros(longest_season), np.zeros(1, dtype=np.uint64)
-    paths = np.empty((0, 0))
+    paths, crowd = np.empty((0, 0)), np.empty((0, 0))
     for r in range(len(parameters)):
         out, state = parameters[r], states[offsets[r] : offsets[r + 1]]
         if math.isnan(out[FORM]):
             continue
         form, gap, m = int(out[FORM]), int(out[GAP]), int(out[SEASON_LENGTH])
-        error, season = form // 9, form % 3
+        error, season, growing = form // 9 % 2, form % 3, form >= N_FORMS
         alpha, sigma = out[ALPHA], out[SIGMA]
         beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
         gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
         phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
         steps = gap + horizon
-        known = season < 2 or error == 1
-        if season < 2:
+        known = not growing and (season < 2 or error == 1)
+        if known and season < 2:
             linear_moments(
                 state,
                 error,
@@ -138,7 +139,7 @@ def forecast_rows(
                 power,
                 effect,
             )
-        elif error == 1:
+        elif known:
             multiplicative_moments(state, m, alpha, beta, gamma, phi, sigma * sigma, point[:steps], spread[:steps])
         simulate = method == SIMULATED or not known
         if method == AUTO and known and error == 1:
@@ -148,7 +149,12 @@ def forecast_rows(
             if paths.shape[0] == 0:
                 paths = np.empty((horizon, n_paths))
             seed[0] = seeds[r]
-            _simulate(state, error, season, m, alpha, beta, gamma, phi, sigma, gap, seed, paths, shocks, ring)
+            if growing:
+                if crowd.shape[0] == 0:
+                    crowd = np.empty((2 + longest_season, n_paths))
+                simulate_growing(state, error, season, m, alpha, beta, gamma, phi, sigma, gap, seed, paths, crowd)
+            else:
+                _simulate(state, error, season, m, alpha, beta, gamma, phi, sigma, gap, seed, paths, shocks, ring)
             for h in range(horizon):
                 draws = paths[h]
                 draws.sort()

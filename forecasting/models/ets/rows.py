@@ -10,10 +10,11 @@ import numpy as np
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.ets.descent import counts
+from forecasting.models.ets.growth import run_growing
 from forecasting.models.ets.likelihood import run
 from forecasting.models.ets.region import Limits
 from forecasting.models.ets.search import INADMISSIBLE, allowed, estimated, select
-from forecasting.models.ets.starts import N_FORMS, Fits, earlier_start, rough_starts
+from forecasting.models.ets.starts import N_CODES, N_FORMS, Fits, earlier_start, rough_starts
 from forecasting.models.ets.workspace import Series, workspace
 
 # What became of a row, in bits; `search` adds its own.
@@ -55,8 +56,9 @@ def _store(series: Series, form: int, fits: Fits, scale: float, out: FloatArray,
         if season == 1:
             level += mean
         else:
-            level, slope = level * mean, slope * mean
-    state[0], state[1] = level * scale, slope * scale
+            level *= mean
+            slope = slope if form >= N_FORMS else slope * mean
+    state[0], state[1] = level * scale, slope if form >= N_FORMS else slope * scale
     if season == 1:
         for j in range(series.m):
             state[2 + j] *= scale
@@ -89,6 +91,20 @@ def _store_short(series: Series, alpha: float, scale: float, out: FloatArray, st
 
 
 @numba.njit(cache=True)
+def _run(
+    values: FloatArray, begin: int, end: int, gap: int, form: int, error: int, out: FloatArray, state: FloatArray
+) -> tuple[int, float, float]:
+    """`likelihood.run` or `growth.run_growing` at stored parameters."""
+    beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
+    gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
+    phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
+    m = int(out[SEASON_LENGTH])
+    if form >= N_FORMS:
+        return run_growing(values, begin, end, gap, error, form % 3, m, out[ALPHA], beta, gamma, phi, state)
+    return run(values, begin, end, gap, error, form % 3, m, out[ALPHA], beta, gamma, phi, state)
+
+
+@numba.njit(cache=True)
 def _finish(
     values: FloatArray, first: int, series: Series, k: int, scale: float, out: FloatArray, state: FloatArray
 ) -> None:
@@ -99,13 +115,8 @@ def _finish(
     m = series.m
     state[2 + m : 2 + 2 * m] = state[2 : 2 + m]
     form = int(out[FORM])
-    error, season = form // 9, form % 3
-    beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
-    gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
-    phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
-    _, total, logs = run(
-        values, first, first + series.n, 0, error, season, int(out[SEASON_LENGTH]), out[ALPHA], beta, gamma, phi, state
-    )
+    error = form // 9 % 2
+    _, total, logs = _run(values, first, first + series.n, 0, form, error, out, state)
     n_obs = series.n_obs
     unit = 1.0 if error == 1 else scale
     total = max(total, n_obs * SMALLEST_VARIANCE * unit * unit)
@@ -153,7 +164,7 @@ def fit_rows(
 ) -> None:
     """Fit every row values[begin:end].
 
-    asked [18]: forms to choose from. which: the criterion. earlier [R or 0, N_PARAMETERS], with its flat states: fits
+    asked [36]: forms to choose from. which: the criterion. earlier [R or 0, N_PARAMETERS], with its flat states: fits
     to start from, whose form is kept. Fills parameters [R, N_PARAMETERS], states [R, 2 + 2 m] in data units as of the
     last observation and, behind them, the initial season; flags [R] (bits), evaluations [R].
     """
@@ -162,8 +173,8 @@ def fit_rows(
         longest = max(longest, end[r] - begin[r])
     work = workspace(longest, m)
     w = work.lanes.shape[1]
-    fits = Fits(np.zeros((N_FORMS + 3, w)), np.zeros(N_FORMS + 3), np.zeros(N_FORMS), np.zeros(1, dtype=np.int64))
-    y, mask, wanted = np.empty(longest), np.zeros(N_FORMS), np.zeros(N_FORMS)
+    fits = Fits(np.zeros((N_CODES + 3, w)), np.zeros(N_CODES + 3), np.zeros(N_CODES), np.zeros(1, dtype=np.int64))
+    y, mask, wanted = np.empty(longest), np.zeros(N_CODES), np.zeros(N_CODES)
     box, nothing = limits.box, np.empty(0)
     for r in range(len(begin)):
         out, state = parameters[r], states[r]
@@ -250,10 +261,5 @@ def advance_rows(
         if last < begin[r]:
             out[GAP] += gap
             continue
-        beta = 0.0 if math.isnan(out[BETA]) else out[BETA]
-        gamma = 0.0 if math.isnan(out[GAMMA]) else out[GAMMA]
-        phi = 1.0 if math.isnan(out[PHI]) else out[PHI]
-        season = form % 3
-        length = int(out[SEASON_LENGTH])
-        count, _, _ = run(values, begin[r], last + 1, gap, 0, season, length, out[ALPHA], beta, gamma, phi, state)
+        count, _, _ = _run(values, begin[r], last + 1, gap, form, 0, out, state)
         out[N_OBS] += count

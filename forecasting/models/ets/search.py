@@ -15,7 +15,17 @@ import numpy as np
 from forecasting.batch import FloatArray
 from forecasting.models.ets.descent import counts, descend
 from forecasting.models.ets.region import RATIOS, Limits
-from forecasting.models.ets.starts import EARLIER, N_FORMS, ROUGH_STARTS, Fits, carry_over, source_of
+from forecasting.models.ets.starts import (
+    EARLIER,
+    LITTLE_DAMPING,
+    N_CODES,
+    N_FORMS,
+    ROUGH_STARTS,
+    Fits,
+    carry_over,
+    mean_growth,
+    source_of,
+)
 from forecasting.models.ets.workspace import BOX, START, Series, Work
 
 RACE_PASSES = 4  # passes each starting point gets before the best of them goes on alone
@@ -44,6 +54,11 @@ def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes:
 
     Each starting point gets a few passes, and the best of them goes on: first an earlier fit of this form, then the
     optima of related forms, then rough starts, three where no related form was fitted and one otherwise.
+
+    With a multiplicative trend rough starts, but for one, have the mean growth and little damping; without a season
+    and related forms there is no race, whose winner is often a trend that never moves. A damped one is descended once
+    more from its optimum with the mean growth and the least damping: it may have come to rest where its growth dies
+    out within a few periods.
     """
     trend, season = (form % 9) // 3, form % 3
     low, high, theta = work.lanes[BOX][:4], work.lanes[BOX][4:8], work.lanes[BOX][8:12]
@@ -53,8 +68,10 @@ def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes:
             low[n_smooth], high[n_smooth] = box[0, i], box[1, i]
             n_smooth += 1
     start, best = work.lanes[START], fits.p[form]
+    growing = form >= N_FORMS and fits.earlier[0] != form
+    growth = mean_growth(series) if growing else 1.0
     score, spent, related = np.inf, 0, 0
-    for which in range(-1, 6):
+    for which in range(-1, 7 if growing and trend == 2 else 6):
         passes_left = min(RACE_PASSES, max_passes - spent)
         if which < 0:
             if fits.earlier[0] != form:
@@ -72,15 +89,23 @@ def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes:
                 continue
             for i in range(4):
                 theta[i] = ROUGH_STARTS[which - 2][i]
-            source = N_FORMS + min(season, 1)
+            if growing and which != 3:
+                theta[3] = LITTLE_DAMPING
+            if growing and season == 0 and related == 0:
+                passes_left = min(MAX_PASSES, max_passes - spent)
+            source = N_CODES + min(season, 1)
         else:
             if not score < np.inf:
                 break
             theta[:] = -1.0
             source = form
             passes_left = min(MAX_PASSES, max_passes - spent)
-        source_form = source if source < N_FORMS else (form if source == EARLIER else source - N_FORMS)
+        source_form = source if source < N_CODES else (form if source == EARLIER else source - N_CODES)
         level = carry_over(fits.p[source], source_form, fits.level[source], form, series.m, start, theta)
+        if growing and which in (2, 4, 6):
+            start[n_smooth] = growth
+        if which == 6:
+            start[n_smooth - 1] = high[n_smooth - 1]
         if limits.region == RATIOS:
             for i in range(n_smooth):
                 start[i] = min(max(start[i], low[i]), high[i])
@@ -95,38 +120,39 @@ def _fit_form(form: int, series: Series, fits: Fits, limits: Limits, max_passes:
 
 @numba.njit(cache=True)
 def _order(i: int) -> int:
-    """The i-th form to visit: no season, additive, then multiplicative; simple trends first."""
-    season, rest = i // 6, i % 6
+    """The i-th form to visit: no season, additive, then multiplicative; simple trends first; then growing ones so."""
+    first = N_FORMS if i >= N_FORMS else 0
+    season, rest = (i - first) // 6, (i - first) % 6
     error, trend = rest // 3, rest % 3
     if season == 2:
         error = 1 - error  # a multiplicative season goes with multiplicative errors first
-    return error * 9 + trend * 3 + season
+    return first + error * 9 + trend * 3 + season
 
 
 @numba.njit(cache=True)
 def allowed(asked: FloatArray, positive: bool, seasonal: bool, mask: FloatArray) -> int:
-    """Forms to try for one series in `mask` [18]: those asked for that its data admit, else the nearest to them.
+    """Forms to try for one series in `mask` [36]: those asked for that its data admit, else the nearest to them.
 
     Returns the bits that say what had to give way.
     """
     flags, left = 0, 0
-    for form in range(N_FORMS):
-        error, season = form // 9, form % 3
-        fits = (positive or (error == 0 and season < 2)) and (seasonal or season == 0)
+    for form in range(N_CODES):
+        error, season = form // 9 % 2, form % 3
+        fits = (positive or (error == 0 and season < 2 and form < N_FORMS)) and (seasonal or season == 0)
         mask[form] = 1.0 if asked[form] > 0.0 and fits else 0.0
         left += 1 if mask[form] > 0.0 else 0
     if left > 0:
         return flags
-    for form in range(N_FORMS):
+    for form in range(N_CODES):
         if asked[form] > 0.0:
-            error, trend, season = form // 9, (form % 9) // 3, form % 3
+            error, trend, season, growing = form // 9 % 2, (form % 9) // 3, form % 3, form >= N_FORMS
             if not seasonal and season > 0:
                 season = 0
                 flags |= CHANGED
-            if not positive and (error == 1 or season == 2):
-                error, season = 0, min(season, 1)
+            if not positive and (error == 1 or season == 2 or growing):
+                error, season, growing = 0, min(season, 1), False
                 flags |= CHANGED | NOT_POSITIVE
-            mask[error * 9 + trend * 3 + season] = 1.0
+            mask[(N_FORMS if growing else 0) + error * 9 + trend * 3 + season] = 1.0
     return flags
 
 
@@ -149,10 +175,12 @@ def select(
     """Fit the forms of `mask`; the best by the criterion (-1: none can be judged), its value, passes spent, bits."""
     best, best_value, spent, judged = -1, np.inf, 0, 0
     fits.score[:] = np.inf
-    for i in range(N_FORMS):
+    for i in range(N_CODES):
         form = _order(i)
+        if mask[form] == 0.0:
+            continue
         k = estimated(form, series.m, limits.box)
-        if mask[form] == 0.0 or series.n_obs <= k + 1 or spent >= max_evaluations:
+        if series.n_obs <= k + 1 or spent >= max_evaluations:
             continue
         spent += _fit_form(form, series, fits, limits, max_evaluations - spent, work)
         judged += 1

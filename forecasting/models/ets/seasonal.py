@@ -13,7 +13,7 @@ from forecasting.models.ets.workspace import BLOCK, D_LEVEL, D_SLOPE, DRIFT, Ser
 
 
 @numba.njit(cache=True)
-def _accumulate(rows: FloatArray, products: FloatArray, width: int) -> None:
+def accumulate(rows: FloatArray, products: FloatArray, width: int) -> None:
     """Add the products of all pairs of columns of eight rows to the lower triangle of `products`."""
     r0, r1, r2, r3 = rows[0], rows[1], rows[2], rows[3]
     r4, r5, r6, r7 = rows[4], rows[5], rows[6], rows[7]
@@ -129,7 +129,7 @@ def additive_pass(
             for i in range(filled, BLOCK):
                 for c in range(width + 1):
                     rows[i, c] = 0.0
-            _accumulate(rows, products, width + 1)
+            accumulate(rows, products, width + 1)
             filled = 0
     return total, logs + math.log(product)
 
@@ -228,6 +228,6 @@ def multiplicative_pass(
             for i in range(filled, BLOCK):
                 for c in range(width + 1):
                     rows[i, c] = 0.0
-            _accumulate(rows, products, width + 1)
+            accumulate(rows, products, width + 1)
             filled = 0
     return total, logs + math.log(product)

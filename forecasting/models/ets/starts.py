@@ -12,15 +12,18 @@ from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.ets.workspace import Series
 
-N_FORMS = 18
-EARLIER = N_FORMS + 2  # row of `Fits` for an earlier fit
+N_FORMS = 18  # with an additive trend or none
+N_CODES = 2 * N_FORMS  # and those with a multiplicative one; the codes 18 + 0, 1, 2 and 18 + 9, 10, 11 stand for none
+EARLIER = N_CODES + 2  # row of `Fits` for an earlier fit
+LITTLE_DAMPING = 0.98  # phi of starting points with the mean growth, which a smaller one would soon take away
+SMALLEST_GROWTH, LARGEST_GROWTH = 0.5, 2.0  # where a slope is taken for a growth
 ROUGH_STARTS = ((0.1, 0.1, 0.05, 0.95), (0.5, 0.1, 0.3, 0.95), (0.02, 0.02, 0.02, 0.95))  # alpha, g, b, phi
 
 
 class Fits(NamedTuple):
     """Optima of one series, by form; then rough starts of forms ANN and ANA, and a row for an earlier fit.
 
-    p: [N_FORMS + 3, W]. level: [N_FORMS + 3], the fixed initial level of seasonal forms. score: [N_FORMS], L*,
+    p: [N_CODES + 3, W]. level: [N_CODES + 3], the fixed initial level of seasonal forms. score: [N_CODES], L*,
     infinite where a form was not fitted. earlier: [1], the form of an earlier fit, negative for none.
     """
 
@@ -28,6 +31,20 @@ class Fits(NamedTuple):
     level: FloatArray
     score: FloatArray
     earlier: Int64Array
+
+
+@numba.njit(cache=True)
+def _growth(slope: float, source: FloatArray, i: int, s_season: int, s_level: float, m: int) -> float:
+    """An additive slope as a share of the first level (whose parameters begin at source[i]), plus 1."""
+    level = float(source[i])
+    if s_season > 0:
+        mean = 0.0
+        for j in range(m):
+            mean += source[i + j] / m
+        level = s_level + mean if s_season == 1 else s_level  # slope and level of a multiplicative one share its scale
+    if level < 1e-6:
+        return 1.0
+    return min(max(1.0 + slope / level, SMALLEST_GROWTH), LARGEST_GROWTH)
 
 
 @numba.njit(cache=True)
@@ -80,6 +97,8 @@ def carry_over(
         target[k] = phi
         k += 1
     if trend > 0:
+        if form >= N_FORMS and s_form < N_FORMS:
+            slope = _growth(slope, source, i, s_season, s_level, m)
         target[k] = slope
         k += 1
     if season == 0:
@@ -103,8 +122,10 @@ def source_of(form: int, which: int) -> int:
     """Forms whose optimum a form starts from, better ones first; negative where there is none.
 
     They come before the form in the order of visits: the same with additive errors, the next simpler trend, and for a
-    multiplicative season the additive one.
+    multiplicative season the additive one. For a multiplicative trend the form with an additive one, too.
     """
+    if form >= N_FORMS:
+        return form - N_FORMS if which == 0 else (form - 3 if (form % 9) // 3 == 2 else form - N_FORMS - 3)
     error, trend, season = form // 9, (form % 9) // 3, form % 3
     simpler_trend = form - 3 if trend > 0 else -1
     if season == 2:
@@ -149,6 +170,23 @@ def _first_states(series: Series, p: FloatArray) -> float:
 
 
 @numba.njit(cache=True)
+def mean_growth(series: Series) -> float:
+    """Growth a period between the means of the first and the last points, a season of each or a quarter of them."""
+    n = series.n
+    few = min(series.m, n // 2) if series.m > 1 else max(n // 4, 1)
+    early, late, n_early, n_late = 0.0, 0.0, 0, 0
+    for t in range(few):
+        if not math.isnan(series.y[t]):
+            early += series.y[t]
+            n_early += 1
+        if not math.isnan(series.y[n - 1 - t]):
+            late += series.y[n - 1 - t]
+            n_late += 1
+    growth = math.pow(late / n_late / (early / n_early), 1.0 / (n - few))
+    return min(max(growth, SMALLEST_GROWTH), LARGEST_GROWTH)
+
+
+@numba.njit(cache=True)
 def rough_starts(series: Series, seasonal: bool, fits: Fits) -> None:
     """Fill the starting points of a series that has no optimum yet."""
     total, seen = 0.0, 0
@@ -158,11 +196,11 @@ def rough_starts(series: Series, seasonal: bool, fits: Fits) -> None:
             seen += 1
         if seen == 10:
             break
-    fits.p[N_FORMS, 0], fits.p[N_FORMS, 1] = 0.1, total / seen
+    fits.p[N_CODES, 0], fits.p[N_CODES, 1] = 0.1, total / seen
     if seasonal:
-        rough = fits.p[N_FORMS + 1]
+        rough = fits.p[N_CODES + 1]
         rough[0], rough[1] = 0.1, 0.1
-        fits.level[N_FORMS + 1] = _first_states(series, rough)
+        fits.level[N_CODES + 1] = _first_states(series, rough)
 
 
 @numba.njit(cache=True)
@@ -185,7 +223,7 @@ def earlier_start(form: int, out: FloatArray, state: FloatArray, scale: float, m
         p[k] = out[3]
         k += 1
     if trend > 0:
-        p[k] = out[5] / scale
+        p[k] = out[5] if form >= N_FORMS else out[5] / scale
         k += 1
     if season == 0:
         p[k] = out[4] / scale

@@ -20,12 +20,16 @@ USER_MODEL = "user_models:drift"
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in (*model_names(), USER_MODEL)},
     "ets admissible": ("ets", {"parameter_bounds": "admissible", "form": "ZZA"}),
+    "ets growing": ("ets", {"allow_multiplicative_trend": True, "restrict": False}),
+    "ets MMdN": ("ets", {"form": "MMdN"}),
     "npts seasonal": ("npts", {"use_seasonal_model": True}),
     "npts gluonts": ("npts", {"distance": "gluonts"}),
     "npts plain": ("npts", {"use_seasonal_model": False, "exp_kernel_weights": 0.3, "context_length": 25}),
     "npts climatology": ("npts", {"kernel_type": "uniform", "use_default_time_features": False}),
 }
 """Every family as it comes, and other variants of some: a model and its hyperparameters."""
+RATES = {"ets growing", "ets MMdN"}
+"""Those that carry a growth rate on, and so run away more often."""
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 START = "2019-03-01"
 NAN = math.nan
@@ -408,7 +412,8 @@ def test_ten_thousand_random_series_without_one_wrong_number(model: str) -> None
     seen = np.array([np.isfinite(y).any() for y in arrays])
     refused = seen & (result.status == Status.FAILED)
     assert set(result.reason[refused]) <= {"explosive", "no_observations_in_context"}
-    assert (result.reason == "explosive").sum() <= 20  # finite, but too wide on a few geometric random walks
+    most = 60 if model in RATES else 20
+    assert (result.reason == "explosive").sum() <= most  # finite, but too wide on a few geometric random walks
     assert_sound(result, seen & ~refused)
     assert (result.status[~seen] == Status.FAILED).all()
     assert np.isnan(result.mean[~seen]).all()
