@@ -16,6 +16,7 @@ from udfs.config import Config
 from udfs.derive_metrics import metric_rows
 from udfs.derive_selection import only_candidates
 from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, together
+from udfs.error_costs import OVER, UNDER, planned_value, planning_level, with_unit_costs
 from udfs.errors import InputError
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
@@ -75,8 +76,11 @@ def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency)
     from pyspark.sql import functions as F
 
     results = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "forecast"))
-    steps = results.select(
-        *(quoted(name) for name in (*lake.layout.key, "model", "forecast_start", "quantiles", "bucket")),
+    costs = config.evaluation.error_cost
+    rows = with_unit_costs(lake, results, costs)
+    prices = (UNDER, OVER) if costs else ()
+    steps = rows.select(
+        *(quoted(name) for name in (*lake.layout.key, "model", "forecast_start", "quantiles", "bucket", *prices)),
         F.posexplode("mean").alias("step", "mean"),
     )
     by_name = {
@@ -88,6 +92,8 @@ def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency)
     }
     quantiles = quantile_values(config.quantiles, "step")
     by_name |= {quantile_column(q): value for q, value in zip(config.quantiles, quantiles, strict=True)}
+    plan = (planning_level(), planned_value(config.quantiles, "step")) if costs else ("NULL", "NULL")
+    by_name |= {n: f"cast({sql} AS double) AS {n}" for n, sql in zip(("plan_quantile", "plan"), plan, strict=True)}
     columns = [by_name.get(name, quoted(name)) for name in lake.schemas["forecasts"].names]
     has_forecast = F.expr(f"{finite('mean')} IS NOT NULL")
     return steps.where(has_forecast).selectExpr(*columns)

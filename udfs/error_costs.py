@@ -6,12 +6,13 @@ Arrow, Harris and Marschak 1951, "Optimal inventory policy"): the planning quant
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from forecasting.levels import quantile_column
 from udfs.config.evaluation import ErrorCost
 from udfs.lake import Lake, literal, quoted
+from udfs.steps import finite
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -69,14 +70,13 @@ def planning_level() -> str:
     return f"{under} / ({under} + {over})"
 
 
-def planned_value(levels: Sequence[float]) -> str:
-    """SQL of the forecast at the planning quantile, of a row that has UNDER, OVER and the quantile columns: linear
-    between neighbouring levels, the outermost quantile beyond them."""
-    tau, columns = f"({planning_level()})", [quoted(quantile_column(q)) for q in levels]
-    cases = [f"WHEN {tau} <= {literal(levels[0])}D THEN {columns[0]}"]
-    for i in range(len(levels) - 1):
-        low, high = levels[i], levels[i + 1]
+def planned_value(levels: Sequence[float], position: str) -> str:
+    """SQL of the forecast at the planning quantile, of a row that has UNDER, OVER and the packed `quantiles`: linear
+    between neighbouring levels, the outermost quantile beyond them. position: the step from 0."""
+    tau, n = f"({planning_level()})", len(levels)
+    values = [finite(f"get(quantiles, ({position}) * {n} + {i})") for i in range(n)]
+    cases = [f"WHEN {tau} <= {literal(levels[0])}D THEN {values[0]}"]
+    for (low, below), (high, above) in itertools.pairwise(zip(levels, values, strict=True)):
         share = f"({tau} - {literal(low)}D) / ({literal(high)}D - {literal(low)}D)"
-        value = f"{columns[i]} + {share} * ({columns[i + 1]} - {columns[i]})"
-        cases.append(f"WHEN {tau} <= {literal(high)}D THEN {value}")
-    return f"CASE {' '.join(cases)} ELSE {columns[-1]} END"
+        cases.append(f"WHEN {tau} <= {literal(high)}D THEN {below} + {share} * ({above} - {below})")
+    return f"CASE {' '.join(cases)} ELSE {values[-1]} END"

@@ -181,7 +181,7 @@ def _results(layout: Layout) -> TableSchema:
         "results",
         (
             _RUN,
-            _required("stage", "string", "backtest or forecast"),
+            _required("stage", "string", "backtest, selection (the chosen ones' backtests) or forecast"),
             _required("unit", "int", "work unit of the run's plan"),
             *_key(layout),
             _required("model", "string", "model family"),
@@ -233,7 +233,7 @@ def _parameters(layout: Layout) -> TableSchema:
             _required("states", "array<double>", "the states after the last period"),
             _BUCKET,
         ),
-        primary_key=("run_id", *layout.key),
+        primary_key=("run_id", *layout.key, "model"),
         partition_by=("run_id", "bucket"),
     )
 
@@ -251,7 +251,7 @@ def _components(layout: Layout) -> TableSchema:
             _required("values", "array<double>", "a value a period, history and then horizon"),
             _BUCKET,
         ),
-        primary_key=("run_id", *layout.key, "component"),
+        primary_key=("run_id", *layout.key, "model", "component"),
         partition_by=("run_id", "bucket"),
     )
 
@@ -262,15 +262,40 @@ def _selection(layout: Layout) -> TableSchema:
         (
             _RUN,
             *_key(layout),
-            _required("model", "string", "the chosen model"),
+            _required("model", "string", "the chosen model, or `ensemble` for several"),
+            _c("weights", "map<string, double>", "model -> weight, sum 1"),
+            _c("segment", "string", "series among which the models competed"),
             _required("metric", "string", "what the choice went by"),
-            _c("score", "double", "its summed loss over the windows"),
+            _c("score", "double", "summed loss over the windows of the model with the largest weight"),
             _c("runner_up", "string", "the next best"),
             _c("margin", "double", "by how much the runner-up is worse, relative"),
             _required("reason", "string", "why this one"),
+            _c("factors", "array<double>", "per interval, the multiple of its segment's misses that is aimed at"),
             _BUCKET,
         ),
         primary_key=("run_id", *layout.key),
+        partition_by=("run_id",),
+    )
+
+
+def _calibration() -> TableSchema:
+    return TableSchema(
+        "calibration",
+        (
+            _RUN,
+            _required("segment", "string", "series that are calibrated together"),
+            _required("interval", "string", "nominal coverage of a symmetric pair of quantiles, per cent"),
+            _required("first_step", "int", "first step of the block"),
+            _required("last_step", "int", "its last step"),
+            _required(
+                "adjustment", "double", "what both ends move by, in widths of the row's interval nearest to 80 %"
+            ),
+            _required("adjustments", "array<double>", "the same for multiples of the nominal misses, from 1/3 to 3"),
+            _required("n_points", "bigint", "backtest points behind it"),
+            _c("coverage_before", "double", "share of them inside before"),
+            _c("coverage_after", "double", "inside when each window is calibrated by the others"),
+        ),
+        primary_key=("run_id", "segment", "interval", "first_step"),
         partition_by=("run_id",),
     )
 
@@ -288,6 +313,8 @@ def _forecasts(layout: Layout) -> TableSchema:
             _required("model", "string", "model family"),
             _c("mean", "double", "expected value"),
             *quantiles,
+            _c("plan_quantile", "double", "level to plan with: under / (under + over) of the costs of error"),
+            _c("plan", "double", "the value to plan with: the quantile at that level"),
             _BUCKET,
         ),
         primary_key=("run_id", "scenario", *layout.key, "step"),
@@ -336,6 +363,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _parameters(layout),
         _components(layout),
         _selection(layout),
+        _calibration(),
         _forecasts(layout),
         metrics_schema(layout),
         _runs(),

@@ -28,6 +28,7 @@ Name = Callable[[str], str]
 _QUANTILE = re.compile(r"p\d{1,2}(_\d+)?")
 _SOURCES = {
     "forecasts_latest": ("forecasts", "runs"),
+    "forecast_plan": ("forecasts", "runs"),
     "forecast_quantiles": ("forecasts",),
     "backtest": ("results", "runs"),
     "ledger": ("results",),
@@ -68,6 +69,7 @@ def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, s
     levels = quantile_levels(lake, stored)
     makers: dict[str, Callable[[], str]] = {
         "forecasts_latest": lambda: _forecasts_latest(lake, name, levels, stored),
+        "forecast_plan": lambda: _forecast_plan(lake, name, stored),
         "forecast_quantiles": lambda: _forecast_quantiles(lake, name, levels, stored),
         "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency)),
         "ledger": lambda: _ledger(lake, name),
@@ -96,6 +98,17 @@ def _forecasts_latest(lake: Lake, name: Name, levels: Sequence[float], stored: C
     return (
         f"SELECT {columns}, {', '.join(values)} FROM {name('forecasts')} "
         f"WHERE scenario = {literal(BASELINE)} AND run_id IN (SELECT run_id FROM {name('runs')} WHERE published)"
+    )
+
+
+def _forecast_plan(lake: Lake, name: Name, stored: Collection[str]) -> str:
+    """What to plan with, by the costs of error of the published run; no row where it has none."""
+    columns = _listed(("run_id", *lake.layout.key, "step", "timestamp", "model"))
+    plan = [c if c in stored else f"cast(NULL AS double) AS {c}" for c in ("plan_quantile", "plan")]
+    priced = "plan IS NOT NULL" if "plan" in stored else "false"
+    return (
+        f"SELECT {columns}, {', '.join(plan)} FROM {name('forecasts')} WHERE {priced} "
+        f"AND scenario = {literal(BASELINE)} AND run_id IN (SELECT run_id FROM {name('runs')} WHERE published)"
     )
 
 
