@@ -72,7 +72,8 @@ def test_arrived_actuals_score_the_published_forecasts(spark: SparkSession, tmp_
     assert lake.read("metrics").count() == before, "again replaces"
     select(config, spark)
     assert lake.read("metrics").where("window = 0").count() == before, "backtests leave it alone"
-    assert lake.read("metrics").where("window <> 0").count() == 81
+    of_steps = 3 * 3 * made.H  # models with `selected`, windows with all of them
+    assert lake.read("metrics").where("window <> 0").count() == 81 + of_steps
 
 
 def test_filled_periods_are_not_scored_unless_asked(spark: SparkSession, tmp_path: Path) -> None:
