@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from forecasting.models.registry import model_names
+from udfs import probabilities
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.functions import RETURNS, function_name
@@ -59,11 +60,12 @@ def functions(lake: Lake, catalog: str | None = None, schema: str | None = None)
 def forecast_functions(
     lake: Lake, config: Config, wheel: str, catalog: str | None = None, schema: str | None = None
 ) -> list[str]:
-    """The statements for Unity Catalog on Databricks that keep `forecast_<family>` there, as batch Python functions
-    (Databricks Runtime 16.3 and later). wheel: the path of almanac's wheel in a volume, which the functions load.
+    """The statements for Unity Catalog on Databricks that keep `forecast_<family>`, `forecast_probability` and
+    `forecast_quantile` there, as batch Python functions (Databricks Runtime 16.3 and later).
 
-    No other catalog keeps Python functions: elsewhere `udfs.register(spark)` makes them known to a session. A function
-    of Unity Catalog takes a fixed number of arguments, so `options` is always given there, as JSON or NULL.
+    wheel: the path of almanac's wheel in a volume, which the functions load. No other catalog keeps Python functions:
+    elsewhere `udfs.register(spark)` makes them known to a session. A function of Unity Catalog takes a fixed number of
+    arguments, so `options` is always given there, as JSON or NULL, and a law has no bounds.
     """
     info = lake.info()
     place = _place(lake, catalog, schema or (info.dataset_group if info else None))
@@ -72,7 +74,18 @@ def forecast_functions(
     struct = f"STRUCT<{fields}, {known}>" if lake.layout.related else f"STRUCT<{fields}>"
     environment = f"ENVIRONMENT (dependencies = {literal(json.dumps([wheel]))}, environment_version = 'None')"
     levels = tuple(config.quantiles)
-    return [
+    laws = [
+        f"CREATE OR REPLACE FUNCTION {quoted(*place, name)}(levels ARRAY<DOUBLE>, quantiles ARRAY<DOUBLE>, {rest}) "
+        f"RETURNS {probabilities.RETURNS} LANGUAGE PYTHON PARAMETER STYLE PANDAS HANDLER 'answer' {environment} "
+        f"AS $$\n"
+        f"from udfs.probabilities import batches_of\n\n"
+        f"def answer(batches):\n    yield from batches_of({name!r}, batches)\n$$"
+        for name, rest in (
+            (probabilities.PROBABILITY, "low DOUBLE, high DOUBLE"),
+            (probabilities.QUANTILE, "p DOUBLE"),
+        )
+    ]
+    return laws + [
         f"CREATE OR REPLACE FUNCTION {quoted(*place, function_name(model))}(series {struct}, horizon INT, "
         f"options STRING) RETURNS {RETURNS} LANGUAGE PYTHON PARAMETER STYLE PANDAS HANDLER 'answer' "
         f"{environment} AS $$\nfrom udfs.functions import batches_of\n\n"

@@ -1,7 +1,8 @@
 """Forecasts as SQL functions: `SELECT item_id, forecast_ets(series, 28) FROM series_input`.
 
 `register(spark)` makes one pandas UDF a family, `forecast_<family>(series, horizon[, options])`, and
-`forecast_model(name, series, horizon[, options])` for every other model there is (`module:function` and the like).
+`forecast_model(name, series, horizon[, options])` for every other model there is (`module:function` and the like);
+and the functions of `udfs.probabilities`.
 
 series: a STRUCT with the fields `target` (ARRAY<DOUBLE>, NULL or NaN is missing), `start` (TIMESTAMP_NTZ, label of
 its first value) and `frequency`; and if wanted `season` (periods), `key` (text that seeds derive from), `related` (MAP
@@ -32,6 +33,7 @@ from forecasting.frequency import Frequency, to_microseconds
 from forecasting.levels import quantile_column
 from forecasting.models.registry import get_model, model_names
 from forecasting.postprocess import Bounds
+from udfs import probabilities
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -72,7 +74,10 @@ def register(
     made[ANY_MODEL] = any_model_function(quantiles, seed)
     for name, function in made.items():
         spark.udf.register(prefix + name, pandas_udf(function, RETURNS))  # type: ignore[call-overload]
-    return tuple(prefix + name for name in made)
+    for name in probabilities.FUNCTIONS:
+        law = pandas_udf(law_function(name), probabilities.RETURNS)  # type: ignore[call-overload]
+        spark.udf.register(prefix + name, law)
+    return tuple(prefix + name for name in (*made, *probabilities.FUNCTIONS))
 
 
 def family_function(model: str, quantiles: Sequence[float], seed: int) -> Callable[..., pd.Series]:
@@ -101,6 +106,17 @@ def any_model_function(quantiles: Sequence[float], seed: int) -> Callable[..., p
     def function(name: pd.Series, series: pd.DataFrame, horizon: pd.Series, *options: pd.Series) -> pd.Series:
         sys.path.extend(path for path in paths if path not in sys.path)
         return answers(list(name), series, horizon, options, levels, seed)
+
+    return _hinted(function)
+
+
+def law_function(name: str) -> Callable[..., pd.Series]:
+    """One of `udfs.probabilities` over pandas columns."""
+    answer, paths = probabilities.FUNCTIONS[name], tuple(sys.path)
+
+    def function(levels: pd.Series, values: pd.Series, at: pd.Series, *others: pd.Series) -> pd.Series:
+        sys.path.extend(path for path in paths if path not in sys.path)
+        return answer(levels, values, at, *others)
 
     return _hinted(function)
 

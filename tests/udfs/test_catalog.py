@@ -89,7 +89,13 @@ def test_run_in_this_session(spark: SparkSession, tmp_path_factory: pytest.TempP
         ets = next(sql for sql in kept if "forecast_ets" in sql)
         assert "`main`.`hand_made`.`forecast_ets`(series STRUCT<target: ARRAY<DOUBLE>" in ets
         assert "dependencies = '[\"/Volumes/main/x/almanac.whl\"]'" in ets
+        law = next(sql for sql in kept if "`forecast_probability`" in sql)
         namespace: dict[str, Any] = {}
+        exec(law.split("$$")[1], namespace)
+        columns = ([[0.1, 0.9]], [[1.0, 3.0]], [None], [2.0])
+        (answer,) = namespace["answer"](iter([tuple(pd.Series(column) for column in columns)]))
+        assert list(answer) == pytest.approx([0.5])
+        namespace = {}
         exec(ets.split("$$")[1], namespace)
         series = pd.DataFrame({"target": [[1.0, 2.0]], "start": [pd.Timestamp("2024-01-01")], "frequency": ["D"]})
         (answer,) = namespace["answer"](iter([(series, pd.Series([3]), pd.Series([None]))]))
