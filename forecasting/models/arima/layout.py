@@ -70,6 +70,7 @@ class Plan(NamedTuple):
 
     m: season of the seasonal factors, 1 for none. d, sd: differences, -1 for chosen. box_cox: 0 none, 1 given by
     `power`, 2 chosen. constant, total, full, criterion: see `search.Space`. fixed: whether orders are `most` itself.
+    optional: how many Fourier columns, the first ones, stay only where they pay.
     """
 
     m: int
@@ -84,6 +85,7 @@ class Plan(NamedTuple):
     fixed: bool
     box_cox: int
     power: float
+    optional: int
 
 
 class Columns(NamedTuple):

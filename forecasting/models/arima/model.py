@@ -10,7 +10,9 @@ from scipy.special import boxcox, log_ndtr, ndtri
 
 from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.covariates import regressors
+from forecasting.frequency import Int64Array
 from forecasting.models.arima import layout, paths
+from forecasting.models.arima.fourier import CHOOSE, KEPT, LEFT_OUT
 from forecasting.models.arima.options import SEARCH_SPACE, ArimaHyperparameters
 from forecasting.models.arima.rows import fit_rows
 from forecasting.models.arima.taken_apart import take_apart
@@ -65,12 +67,13 @@ class Arima(Model):
         return 10.0 if season_length == 1 else 20.0 + 4.0 * min(season_length, 24)
 
     def fit(self, rows: Rows, hyperparameters: ArimaHyperparameters) -> Fitted:
-        return _fit(rows, hyperparameters, np.empty((0, layout.N_PARAMETERS)))
+        terms = np.full(len(rows), CHOOSE)
+        return _fit(rows, hyperparameters, np.empty((0, layout.N_PARAMETERS)), terms)
 
     def refit(self, fitted: Fitted, rows: Rows) -> Fitted:
         """Each row keeps its orders and starts from its coefficients; a row without an estimate is fitted anew."""
         assert isinstance(fitted.hyperparameters, ArimaHyperparameters)
-        return _fit(rows, fitted.hyperparameters, np.array(fitted.parameters))
+        return _fit(rows, fitted.hyperparameters, np.array(fitted.parameters), _terms(fitted))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         z = ndtri(np.asarray(quantiles, dtype=np.float64))
@@ -208,11 +211,26 @@ def _plan(options: ArimaHyperparameters, season_length: int) -> tuple[layout.Pla
         fixed=options.order is not None,
         box_cox=0 if options.box_cox is None else (2 if options.box_cox == "auto" else 1),
         power=float(options.box_cox) if isinstance(options.box_cox, float) else 0.0,
+        optional=options.optional_columns(season_length),
     )
     return plan, read_only(np.array(most, dtype=np.int64))
 
 
-def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray) -> Fitted:
+def _terms(fitted: Fitted) -> Int64Array:
+    """What each row's fit did with the optional Fourier terms, [R]; their coefficients end its states."""
+    options, season_length = fitted.hyperparameters, fitted.rows.season_length
+    assert isinstance(options, ArimaHyperparameters)
+    optional = options.optional_columns(season_length)
+    after = 2 * sum(order for _, order in options.fourier(season_length))
+    out = np.full(len(fitted.rows), CHOOSE)
+    for r in np.flatnonzero(~np.isnan(fitted.parameters[:, layout.CRITERION])) if optional else ():
+        end = int(fitted.state_offsets[r + 1])
+        used = fitted.states[end - after : end - after + optional].any()
+        out[r] = KEPT if used else LEFT_OUT
+    return out
+
+
+def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray, terms: Int64Array) -> Fitted:
     n = len(rows)
     plan, most = _plan(options, rows.season_length)
     columns = design(rows, options)
@@ -231,6 +249,7 @@ def _fit(rows: Rows, options: ArimaHyperparameters, earlier: FloatArray) -> Fitt
         plan,
         most,
         earlier,
+        terms,
         rows.max_evaluations,
         parameters,
         states,

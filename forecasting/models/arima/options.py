@@ -52,7 +52,7 @@ class ArimaHyperparameters(RegressionHyperparameters):
     """Which information criterion chooses."""
     seasonality: Literal["auto", "arima", "fourier", "none"] = "auto"
     """Seasonal factors, Fourier terms as regressors, or no season. auto: factors for seasons of up to 24 periods,
-    Fourier terms for longer ones."""
+    Fourier terms for longer ones where the criterion is lower with them (with `order` always)."""
     fourier_order: int = Field(default=4, ge=1, le=50)
     """Pairs of Fourier terms a season, at most half its length."""
     fourier_seasons: tuple[Annotated[float, Field(gt=1)], ...] = ()
@@ -79,6 +79,12 @@ class ArimaHyperparameters(RegressionHyperparameters):
         if self.seasonality == "arima" or (self.seasonality == "auto" and season_length <= LONGEST_ARIMA_SEASON):
             return season_length
         return 1
+
+    def optional_columns(self, season_length: int) -> int:
+        """How many Fourier columns, the first ones, a row has only where they pay."""
+        if self.seasonality != "auto" or season_length <= LONGEST_ARIMA_SEASON or self.order is not None:
+            return 0
+        return 2 * self.fourier(season_length)[0][1]
 
     def fourier(self, season_length: int) -> tuple[tuple[float, int], ...]:
         """Periods and orders of the Fourier terms."""

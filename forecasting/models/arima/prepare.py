@@ -108,11 +108,20 @@ def _period(columns: Columns, k: int) -> float:
 
 @numba.njit(cache=True, error_model="numpy")
 def load_regressors(
-    columns: Columns, series: int, begin: int, n: int, n_columns: int, most: int, out: FloatArray, factors: FloatArray
+    columns: Columns,
+    series: int,
+    begin: int,
+    n: int,
+    n_columns: int,
+    most: int,
+    left_out: int,
+    out: FloatArray,
+    factors: FloatArray,
 ) -> int:
     """Columns of the n periods from `begin`, centred and of deviation 1, into out [.., n].
 
-    Constant ones are left out, and Fourier terms of a season that the row has not seen twice.
+    Constant ones are left out, Fourier terms of a season that the row has not seen twice, and the first `left_out`
+    Fourier columns.
 
     factors [2, n_columns]: what each was divided by, 0 for one left out, and what was subtracted. At most `most` are
     taken. Returns how many were.
@@ -121,7 +130,8 @@ def load_regressors(
     for k in range(n_columns):
         factors[0, k] = 0.0
         factors[1, k] = 0.0
-        if taken >= most or (k >= columns.own.shape[1] and n < 2.0 * _period(columns, k - columns.own.shape[1])):
+        term = k - columns.own.shape[1]
+        if taken >= most or (term >= 0 and (term < left_out or n < 2.0 * _period(columns, term))):
             continue
         line = out[taken]
         total = 0.0

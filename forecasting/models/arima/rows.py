@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.models.arima.differences import choose_differences, fill_gaps
+from forecasting.models.arima.fourier import choose_regressors
 from forecasting.models.arima.layout import (
     AR,
     BOX_COX,
@@ -51,16 +51,8 @@ from forecasting.models.arima.polynomials import (
     factors,
     partials,
 )
-from forecasting.models.arima.prepare import (
-    difference_into,
-    first_nonzero,
-    guerrero,
-    load_regressors,
-    mark_missing,
-    standardise,
-    transformed,
-    without_regressors,
-)
+from forecasting.models.arima.prepare import guerrero, mark_missing, standardise, transformed, without_regressors
+from forecasting.models.arima.room import Room, differenced_columns
 from forecasting.models.arima.search import (
     FINE,
     NEAREST_ROOT,
@@ -75,22 +67,6 @@ from forecasting.models.arima.search import (
 
 ORDER_PLACES = (AR, MA, SEASONAL_AR, SEASONAL_MA)
 FACTOR_PLACES = (0, MAX_LAGS, 2 * MAX_LAGS, 2 * MAX_LAGS + MAX_SEASONAL)
-
-
-class Room(NamedTuple):
-    """Buffers of a row. N: longest row, K: regressors."""
-
-    y: FloatArray  # [N] scaled, with gaps
-    filled: FloatArray  # [N]
-    regressors: FloatArray  # [K, N]
-    normal: FloatArray  # [K + 1, K + 1]
-    factors: FloatArray  # [2, K]
-    scratch: FloatArray  # [4, N]
-    phases: FloatArray  # [2, m]
-    places: Int64Array  # [MOST_MISSING]
-    columns: FloatArray  # [C, N]
-    first: Int64Array  # [C]
-    differencing: FloatArray  # [max_d + m max_D]
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -131,27 +107,6 @@ def _load(values: FloatArray, first: int, last: int, plan: Plan, p: FloatArray, 
             flags |= NOT_POSITIVE
     p[OFFSET], p[SCALE] = standardise(room.y, n, plan.constant > 0)
     return flags
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _columns(n: int, d: int, sd: int, m: int, n_missing: int, n_regressors: int, nearest: float, room: Room) -> Data:
-    """All columns, differenced; the constant comes last."""
-    left = difference_into(room.filled, n, d, sd, m, room.columns[0])
-    room.first[0] = 0
-    at = 1
-    for k in range(n_missing):
-        room.scratch[3, :n] = 0.0
-        room.scratch[3, room.places[k]] = 1.0
-        difference_into(room.scratch[3], n, d, sd, m, room.columns[at])
-        room.first[at] = first_nonzero(room.columns[at], left)
-        at += 1
-    for k in range(n_regressors):
-        difference_into(room.regressors[k], n, d, sd, m, room.columns[at])
-        room.first[at] = first_nonzero(room.columns[at], left)
-        at += 1
-    room.columns[at, :left] = 1.0
-    room.first[at] = 0
-    return Data(room.columns, room.first, n_missing, at + 1, left, m, nearest)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -242,6 +197,7 @@ def _fit_row(
     plan: Plan,
     most: Int64Array,
     before: FloatArray,
+    terms: int,
     max_passes: int,
     p: FloatArray,
     state: FloatArray,
@@ -249,7 +205,8 @@ def _fit_row(
     tried: Tried,
     work: Work,
 ) -> tuple[int, int, int]:
-    """One row: flags, passes, size of the state. before: stored parameters of an earlier fit, or empty."""
+    """One row: flags, passes, size of the state. before: stored parameters of an earlier fit, or empty.
+    terms: see `choose_regressors`."""
     n_all = room.factors.shape[1]
     first, last, n_obs = _trim(values, begin, end)
     p[N_OBS], p[GAP], p[SEASON_LENGTH] = n_obs, end - last, plan.m
@@ -267,9 +224,10 @@ def _fit_row(
     if count > MOST_MISSING:
         flags |= MANY_MISSING
     n_missing = min(count, MOST_MISSING)
-    allowed = max(n_obs // 3 - 1, 0)
-    n_regressors = load_regressors(columns, series, first, n, n_all, allowed, room.regressors, room.factors)
-    if n_regressors == allowed and n_all > allowed:
+    n_regressors, short_of, passes = choose_regressors(
+        columns, series, first, n, n_obs, n_missing, terms, plan, most, max_passes, room, work
+    )
+    if short_of:
         flags |= FEWER_COLUMNS
     kept = len(before) > 0 and not math.isnan(before[CRITERION])
     without_regressors(room.filled, room.regressors, n_regressors, n, room.normal, room.scratch[3])
@@ -291,14 +249,14 @@ def _fit_row(
         else:
             d -= 1
     p[D], p[SEASONAL_D] = d, sd
-    data = _columns(n, d, sd, plan.m, n_missing, n_regressors, 1.0 if plan.fixed else NEAREST_ROOT, room)
+    data = differenced_columns(n, d, sd, plan.m, n_missing, n_regressors, 1.0 if plan.fixed else NEAREST_ROOT, room)
     constant = plan.constant
     if d + sd > 1:
         constant = 0
     elif d + sd == 0 and constant == 2:
         constant = 1
     space = Space(most, plan.total, constant, plan.full, plan.criterion, sd > 0)
-    orders, passes, limit = np.zeros(5, dtype=np.int64), 0, False
+    orders, limit = np.zeros(5, dtype=np.int64), False
     x = np.zeros(MAX_FREE)
     if kept:
         _earlier(before, orders, data.m, data.nearest, x, work.coefficients, work.step[7])
@@ -307,7 +265,8 @@ def _fit_row(
         orders[4] = 1 if constant > 0 else 0
         x[:] = 0.1
     else:
-        found, passes, limit = search(data, data.n_columns - 1, space, tried, max_passes, work)
+        found, more, limit = search(data, data.n_columns - 1, space, tried, max_passes - passes, work)
+        passes += more
         best = best_of(tried, found)
         if best >= 0:
             orders[:] = tried.orders[best]
@@ -341,6 +300,7 @@ def fit_rows(
     plan: Plan,
     most: Int64Array,
     earlier: FloatArray,
+    terms: Int64Array,
     max_passes: int,
     parameters: FloatArray,
     states: FloatArray,
@@ -351,6 +311,7 @@ def fit_rows(
     """Fill parameters [R, N_PARAMETERS], states [R, W], their sizes, flags and passes [R].
 
     most [4]: largest orders p, q, P, Q. earlier: parameters of an earlier fit [R, N_PARAMETERS], or [0, ...].
+    terms [R]: see `choose_regressors`.
     """
     longest, k = 1, columns.own.shape[1]
     for s in range(len(columns.orders)):
@@ -384,6 +345,7 @@ def fit_rows(
             plan,
             most,
             before,
+            terms[r],
             max_passes,
             parameters[r],
             states[r],

@@ -145,3 +145,41 @@ def test_optima_and_choices_beside_statsforecast() -> None:
     assert len(worse) > 20
     assert np.mean(worse) <= 0.05
     assert np.mean(gained) <= 0.0
+
+
+def _aicc(y: np.ndarray, exog: np.ndarray | None, d: int) -> float:
+    """AICc of ARMA(1, 1) for the differences, as statsmodels fits it."""
+    y, n = np.diff(y, d), len(y) - d
+    exog = None if exog is None else np.diff(exog, d, axis=0)
+    model = SARIMAX(y, exog, order=(1, 0, 1), trend="c" if d == 0 else "n")
+    k = len(model.param_names)
+    return float(-2 * model.fit(disp=False, maxiter=200).llf + 2 * k + 2 * k * (k + 1) / (n - k - 1))
+
+
+def test_terms_of_a_long_season_stay_where_the_criterion_is_lower_with_them() -> None:
+    t = np.arange(125)
+    turns = 2 * np.pi * np.outer(t, [1, 2, 3, 4]) / 52
+    exog = np.hstack([np.sin(turns), np.cos(turns)])
+    arrays, expected = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        error = rng.normal(0, 1, 125)
+        y = 50 + (seed % 3) * np.sin(turns[:, 0]) + (error.cumsum() if seed % 2 else error)
+        gain = _aicc(y, None, seed % 2) - _aicc(y, exog, seed % 2)
+        if abs(gain) > 2:  # else the two searches may end on either side
+            arrays.append(y)
+            expected.append(gain > 0)
+    assert 2 <= sum(expected) <= len(expected) - 2
+    weeks = SeriesBatch.from_arrays(arrays, "2020-01-06", "W-MON")
+    terms, always = (
+        forecasting.fit(weeks, "arima", season_length=52, **options) for options in ({}, {"seasonality": "fourier"})
+    )
+
+    def used(fitted: forecasting.FittedBatch) -> list[bool]:
+        ends = fitted.numbers.state_offsets[1:]
+        return [bool(fitted.numbers.states[end - 8 : end].any()) for end in ends]
+
+    assert used(terms) == expected
+    assert all(used(always))
+    again = terms.refit(SeriesBatch.from_arrays([np.r_[y, y[-1]] for y in arrays], "2020-01-06", "W-MON"))
+    assert used(again) == expected
