@@ -1,6 +1,6 @@
 # `make demo` and `make test` need python3 and make; .ci/setup.sh brings the rest into this checkout.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench wheel lock clean setup-demo setup-dev
+.PHONY: help demo test check bench accuracy wheel lock clean setup-demo setup-dev
 
 PYTHON := .venv/bin/python
 ARGS ?=
@@ -26,6 +26,9 @@ check: setup-dev ## Check style, format and types
 bench: setup-dev ## Measure speed and accuracy beside the public libraries
 	$(PYTHON) benchmarks/local_models.py $(ARGS)
 	$(PYTHON) benchmarks/spark_job.py $(ARGS)
+
+accuracy: setup-dev ## AutoML end to end on data sets, beside peers (ARGS="--data FOLDER --test")
+	$(PYTHON) benchmarks/accuracy.py $(ARGS)
 
 wheel: setup-demo ## Build the wheel for a cluster into dist/
 	@rm -rf build
