@@ -107,6 +107,22 @@ def ingest(config: ConfigFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def tune(config: ConfigFile, overrides: Overrides = None, run_id: RunId = None, resume: Resume = False) -> None:
+    """Search the models' hyperparameters on a sample of series per segment, for the next backtests."""
+
+    def action() -> None:
+        import jobs.tune as verb
+        from jobs.progress import progress
+        from jobs.tables import console
+
+        with progress("tune", console()) as update:
+            found = verb.tune(config, overrides=overrides or (), run_id=run_id, resume=resume, on_progress=update)
+        verb.render(found)
+
+    guarded(action)
+
+
+@app.command()
 def backtest(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -155,6 +171,10 @@ def forecast(
     model: Annotated[
         str | None, typer.Option("--model", help="One model for all series, instead of the choice.")
     ] = None,
+    predictor: Annotated[
+        str | None,
+        typer.Option("--predictor", help="The run whose selection and calibration are applied to today's data."),
+    ] = None,
     refit: Refit = None,
 ) -> None:
     """Forecast every series by its chosen model and publish the run."""
@@ -168,7 +188,7 @@ def forecast(
         with progress("forecast", out) as update:
             done = verb.forecast(
                 config, overrides=_with_refit(overrides, refit), where=where, items=item, run_id=run_id, model=model,
-                on_progress=update,
+                predictor=predictor, on_progress=update,
             )  # fmt: skip
         out.print(f"Forecasts of run {done.run_id} are published", highlight=False)
         for how, series in sorted(done.counts.items()):

@@ -9,14 +9,14 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.context import ConfigSource, Job, open_job
 from jobs.stage import Limits, check_same, do_stage, ingested, new_run, resolved
 from udfs import runs
 from udfs.config.load import config_hash
 from udfs.config.schema import check_models
-from udfs.derive import derive_forecasts
+from udfs.derive import config_of, derive_forecasts
 from udfs.derive_components import derive_components
 from udfs.derive_parameters import Start, count_starts, derive_parameters, find_start
 from udfs.errors import InputError
@@ -36,6 +36,7 @@ def forecast(
     *,
     run_id: str | None = None,
     model: str | None = None,
+    predictor: str | None = None,
     where: str | None = None,
     items: Sequence[str] | None = None,
     overrides: Iterable[str] = (),
@@ -44,7 +45,8 @@ def forecast(
     """Forecast every series of a run by the model that `selection` chose, derive `forecasts`, finish and publish.
 
     run_id: the run; None takes the newest of this config that has a selection. model: one model for all series in
-    place of a selection; a config with one model (a segment) needs neither. A run whose forecasts are there already
+    place of a selection; a config with one model (a segment) needs neither. predictor: a run whose selection, weights
+    and calibration are applied to today's data in a new run, and with `refit` warm or never its parameters. A run whose forecasts are there already
     is done again as a new run, by its selection, when `series` has changed since or other limits (where, items) are
     given; otherwise nothing is left to do and only the tables are derived anew. A run that was cut off goes on.
     A run with more series in fallback than limits.max_failed_share is finished but not published, and ThresholdError
@@ -56,7 +58,10 @@ def forecast(
     if model is not None:
         _check_model(model)
     limits = (where, items) if where is not None or items is not None else None
-    run = _run(job, info, run_id, model, limits)
+    if predictor is None:
+        run = _run(job, info, run_id, model, limits)
+    else:
+        job, run = _by_predictor(job, info, runs.get(job.lake, predictor), run_id, model, limits)
     job = resolved(job, run)
     source = _source(job, run.series_version, run.run_id, run.plan.model, Start.of(run))
     run, summary = do_stage(job, source, run, "forecast", on_progress)
@@ -82,7 +87,7 @@ def _check_model(model: str) -> None:
 
 def _source(job: Job, version: int, run_id: str, model: str | None, start: Start) -> StageInput:
     stored = None if start.version is None else (start.run_id, start.version)
-    if model is not None or not _needs_selection(job):
+    if model is not None or not (_needs_selection(job) or has_selection(job.lake, run_id)):
         return StageInput(job.lake, job.config, version, fixed_model(job.config, model), stored=stored)
     choices, shares = member_models(job.lake, run_id, job.config)
     return StageInput(job.lake, job.config, version, choices, run_id, stored, shares)
@@ -108,6 +113,36 @@ def _run(job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits
         fixed = basis if basis.plan.model == model else replace(basis, plan=replace(basis.plan, model=model))
         return _with_start(job, fixed)
     return _begin(job, info, None, model, limits or (basis.plan.where, basis.plan.items), chosen=basis)
+
+
+def _by_predictor(
+    job: Job, info: LakeInfo, predictor: Run, run_id: str | None, model: str | None, limits: Limits | None
+) -> tuple[Job, Run]:
+    """A new run by the decisions of an earlier one, and the job with that one's models.
+
+    Raises InputError where those decisions do not fit: none were made, or they were made for other steps or levels.
+    """
+    if model is not None:
+        raise InputError("a predictor says which models forecast a series: give --predictor or --model, not both")
+    if not has_selection(job.lake, predictor.run_id):
+        raise InputError(_no_selection(job, predictor.run_id))
+    made = (predictor.horizon, predictor.quantiles)
+    if made != (job.config.horizon, job.config.quantiles):
+        raise InputError(
+            f"predictor {predictor.run_id} was made for horizon {made[0]} and quantiles {list(made[1])}; the config "
+            f"asks for {job.config.horizon} and {list(job.config.quantiles)}: give the predictor's, or make another"
+        )
+    past = config_of(predictor)
+    changes: dict[str, Any] = {name: getattr(past, name) for name in _OF_PREDICTOR}
+    if job.config.refit != FULL and job.config.parameters_from is None:
+        changes["parameters_from"] = predictor.run_id
+    config = job.config.model_copy(update=changes)
+    mine = replace(job, config=config)
+    return mine, _begin(mine, info, run_id, None, limits or (None, None), chosen=predictor)
+
+
+_OF_PREDICTOR = ("models", "segments", "covariates", "selection", "calibration")
+"""Of the config of a predictor's run, what its decisions are about."""
 
 
 def _with_start(job: Job, run: Run) -> Run:
@@ -140,19 +175,21 @@ def _begin(
     """A new run, by the selection of another where that is needed; its own copy of it, so that each run is whole."""
     version = job.lake.version("series")
     fresh = run_id or runs.new_run_id()
-    if chosen is not None and model is None and _needs_selection(job):
-        _copy_selection(job.lake, chosen.run_id, fresh)
+    if chosen is not None and model is None and has_selection(job.lake, chosen.run_id):
+        _copy_decisions(job.lake, chosen.run_id, fresh)
     start = find_start(job.lake, job.config)
     source = _source(job if chosen is None else resolved(job, chosen), version, fresh, model, start)
     tuning = "" if chosen is None else chosen.plan.tuning
     return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start, tuning=tuning)
 
 
-def _copy_selection(lake: Lake, old: str, new: str) -> None:
+def _copy_decisions(lake: Lake, old: str, new: str) -> None:
     from pyspark.sql import functions as F
 
-    rows = lake.read("selection").where(F.col("run_id") == old).withColumn("run_id", F.lit(new))
-    lake.replace("selection", rows, {"run_id": new})
+    for table in ("selection", "calibration"):
+        if lake.exists(table):
+            rows = lake.read(table).where(F.col("run_id") == old).withColumn("run_id", F.lit(new))
+            lake.replace(table, rows, {"run_id": new})
 
 
 def has_selection(lake: Lake, run_id: str) -> bool:

@@ -142,13 +142,13 @@ def _count(
 def adjustments(counts: FloatArray, intervals: Intervals) -> FloatArray:
     """The adjustment of G segments in units of a row's own, float64 [G, B, I, C] for the C of FACTORS.
 
-    counts: [G, W, B, I, BINS], histograms of W windows. 0 where nothing was counted.
+    counts: [G, W, B, I, BINS], histograms of W windows, which may be none. 0 where nothing was counted.
     """
     missed = np.clip((1.0 - intervals.nominal)[:, None] * FACTORS, 1e-3, 0.99)
     each = _quantiles(counts, 1.0 - missed)
     seen = counts.sum(axis=-1)[..., None] > 0
     windows = seen.sum(axis=1)
-    mean = np.divide(np.where(seen, each, 0.0).sum(axis=1), windows, out=np.zeros(each[:, 0].shape), where=windows > 0)
+    mean = np.where(seen, each, 0.0).sum(axis=1) / np.maximum(windows, 1)
     spread = np.where(seen, (each - mean[:, None]) ** 2, 0.0).sum(axis=1)
     variance = spread / np.maximum(windows * (windows - 1), 1)
     agreed = np.where(windows > 1, np.maximum(1.0 - variance / np.maximum(mean**2, 1e-300), 0.0), 1.0)

@@ -96,6 +96,13 @@ def test_windows_that_disagree_change_nothing():
     assert np.abs(table[0, :, 1, nominal]).max() < 0.1 < np.abs(agreeing[0, :, 1, nominal]).min()
 
 
+def test_without_windows_nothing_is_adjusted():
+    none = adjustments(np.zeros((2, 0, *INTERVALS.shape)), INTERVALS)
+    np.testing.assert_array_equal(none, np.zeros((2, 4, 2, len(FACTORS))))
+    empty = adjustments(np.zeros((1, 3, *INTERVALS.shape)), INTERVALS)
+    np.testing.assert_array_equal(empty, np.zeros((1, 4, 2, len(FACTORS))))
+
+
 def test_the_median_stays_and_no_level_crosses_it():
     rng = np.random.default_rng(4)
     quantiles = np.sort(rng.normal(size=(50, H, 5)), axis=2)
