@@ -26,8 +26,13 @@ values = st.one_of(st.floats(-100, 100), st.just(np.nan))
 batches = st.lists(st.tuples(st.lists(values, max_size=12), st.integers(0, 12)), min_size=1, max_size=5).map(
     lambda rows: make([r[0] for r in rows], [r[1] for r in rows])
 )
-plans = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 3)).map(
-    lambda t: BacktestPlan(horizon=t[0], windows=t[1], offset=t[0] + t[2])
+plans = st.builds(
+    lambda horizon, windows, more, stride, history: BacktestPlan(horizon, windows, horizon + more, stride, history),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.none() | st.integers(1, 6),
+    st.none() | st.integers(1, 5),
 )
 
 
@@ -42,9 +47,12 @@ def test_windows_equal_a_plain_loop(batch, plan, mode):
         history = periods(batch, i)
         last = end if mode == "global" else int(batch.start[i] + batch.lengths[i]) - 1
         for k in range(1, plan.windows + 1):
-            cutoff = last - k * plan.offset
+            cutoff = last - (plan.offset + (k - 1) * (plan.stride or plan.offset))
             assert windows.cutoffs[i, k - 1] == cutoff
-            assert windows.ends[i, k - 1] == sum(t <= cutoff for t in history)
+            visible = [t for t in history if t <= cutoff]
+            assert windows.ends[i, k - 1] == len(visible)
+            seen = visible if plan.history is None else visible[-plan.history :]
+            assert windows.begins[i, k - 1] == len(visible) - len(seen)
             wanted = [history.get(cutoff + h, np.nan) for h in range(1, plan.horizon + 1)]
             np.testing.assert_array_equal(happened[i, k - 1], wanted)
 
@@ -54,6 +62,13 @@ def test_offset_defaults_to_the_horizon_and_window_one_is_the_latest():
     windows = backtest_windows(batch, BacktestPlan(horizon=3, windows=2), "per_series")
     assert windows.ends.tolist() == [[7, 4]]
     assert windows.actuals(batch).tolist() == [[[7, 8, 9], [4, 5, 6]]]
+
+
+def test_windows_overlap_with_a_short_stride():
+    windows = backtest_windows(make([np.arange(10.0)], [0]), BacktestPlan(4, 3, stride=1, history=2), "per_series")
+    assert windows.ends.tolist() == [[6, 5, 4]]
+    assert windows.begins.tolist() == [[4, 3, 2]]
+    assert windows.actuals(make([np.arange(10.0)], [0])).tolist() == [[[6, 7, 8, 9], [5, 6, 7, 8], [4, 5, 6, 7]]]
 
 
 def test_the_common_end_of_a_batch_alone_is_its_latest_period():
@@ -111,8 +126,19 @@ def test_changing_the_data_after_a_cutoff_changes_nothing_in_its_window(swap):
 
 def test_a_plan_says_what_does_not_fit():
     BacktestPlan(horizon=5, windows=2).check_fits(11)
-    with pytest.raises(ValueError, match=r"got 2 .* offset of 5.* expected fewer than the 10 periods"):
+    with pytest.raises(
+        ValueError, match=r"got 2 .* horizon of 5 .* offset of 5 .* expected fewer than the 10 periods"
+    ):
         BacktestPlan(horizon=5, windows=2).check_fits(10)
+    BacktestPlan(horizon=5, windows=3, offset=6, stride=1).check_fits(12, min_history=4)
+    with pytest.raises(ValueError, match=r"stride of 1: they cut off 8 periods.* the 11 periods .* at least 4"):
+        BacktestPlan(horizon=5, windows=3, offset=6, stride=1).check_fits(11, min_history=4)
+    with pytest.raises(ValueError, match=r"cut off 30 periods.* 20 periods of the longest history"):
+        BacktestPlan(horizon=30).check_fits(20)
+    with pytest.raises(ValueError, match="stride of 0"):
+        BacktestPlan(horizon=4, stride=0)
+    with pytest.raises(ValueError, match="history of 0"):
+        BacktestPlan(horizon=4, history=0)
     with pytest.raises(ValueError, match="offset of 3 for a horizon of 4"):
         BacktestPlan(horizon=4, offset=3)
     with pytest.raises(ValueError, match="horizon 0"):
