@@ -214,19 +214,20 @@ def evaluate(config: ConfigFile, overrides: Overrides = None, run_id: RunId = No
 def export(
     config: ConfigFile,
     out: Annotated[Path, typer.Option("--out", help="Folder for part files, or one file with --single.")],
+    what: Annotated[str, typer.Option("--what", help="forecasts, backtest or accuracy.")] = "forecasts",
     form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
     single: Annotated[bool, typer.Option("--single", help="One file.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     overrides: Overrides = None,
     run_id: RunId = None,
 ) -> None:
-    """Write forecasts as files, in the layout of Amazon Forecast's export."""
+    """Write forecasts, backtests or their accuracy as files, in the layouts of Amazon Forecast's exports."""
 
     def action() -> None:
         import jobs.export as verb
 
         options: dict[str, Any] = {"form": form, "single": single, "overwrite": overwrite, "run_id": run_id}
-        verb.render(verb.export(config, str(out), overrides=overrides or (), **options))
+        verb.render(verb.export(config, str(out), overrides=overrides or (), what=what, **options))  # type: ignore[arg-type]
 
     guarded(action)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forecasting.levels import quantile_column
 from udfs.errors import InputError
-from udfs.lake import Lake
+from udfs.lake import Lake, quoted
 from udfs.schemas import BASELINE
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ExportFormat = Literal["csv", "parquet"]
 DATE_PATTERN = "yyyy-MM-dd'T'HH:mm:ss'Z'"
+TIMES = frozenset({"date", "timestamp", "backtestwindow_start_time", "backtestwindow_end_time"})
+"""Columns of text that is ours."""
 _FORMULA = r"^[=+\-@\t\r\n]"
 _NUMBER = r"^[+-]?\d+([.,]\d+)*$"
 _CSV = {
@@ -64,8 +66,8 @@ def write_export(
     files = _Files(rows.sparkSession, target)
     files.check_free(target, single=single, overwrite=overwrite)
     if form == "csv":
-        texts = {f.name for f in rows.schema.fields if isinstance(f.dataType, StringType)} - {"date"}
-        rows = rows.select(*(harmless(F.col(c)).alias(c) if c in texts else c for c in rows.columns))
+        texts = {f.name for f in rows.schema.fields if isinstance(f.dataType, StringType)} - TIMES
+        rows = rows.select(*(harmless(F.col(quoted(c))).alias(c) if c in texts else quoted(c) for c in rows.columns))
     if not single:
         _written(rows, target, form, "overwrite" if overwrite else "errorifexists")
         return
