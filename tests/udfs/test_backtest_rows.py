@@ -55,7 +55,7 @@ def test_short_windows_are_skipped_and_the_others_are_what_they_were(refit: Any)
             continue
         assert row["status"] in ("ok", "fallback")
         assert row["n_obs"] == seen
-        if refit == "each" or model != "ets":
+        if refit == "each" or model == "npts":  # whose fit is the history itself
             same = every[item, model, window]
             assert row["mean"] == same["mean"]
             assert row["quantiles"] == same["quantiles"]
