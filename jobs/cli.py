@@ -253,6 +253,31 @@ def query(
 
 
 @app.command()
+def leaderboard(
+    config: ConfigFile,
+    metric: Annotated[str, typer.Option("--metric", help="What models are ranked by, such as MASE.")] = "mean_wQL",
+    segment: Annotated[
+        str | None, typer.Option("--segment", help="A metadata column: a board for each of its values.")
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    picture: Annotated[Path | None, typer.Option("--plot", help="Draw accuracy over cost: a PNG, SVG or PDF.")] = None,
+    overrides: Overrides = None,
+    run_id: RunId = None,
+) -> None:
+    """What each model of a run buys: accuracy beside cost, and the Pareto front of both."""
+
+    def action() -> None:
+        import jobs.leaderboard as verb
+
+        if form not in ("table", "csv", "json"):
+            raise InputError(f"--format is {form!r}; expected table, csv or json")
+        options: dict[str, Any] = {"metric": metric, "segment": segment, "plot": picture, "run_id": run_id}
+        verb.render(verb.leaderboard(config, overrides=overrides or (), **options), form)  # type: ignore[arg-type]
+
+    guarded(action)
+
+
+@app.command()
 def plot(
     config: ConfigFile,
     item: Annotated[str, typer.Option("--item", help="The series: key parts joined by '/'.")],

@@ -1,8 +1,8 @@
-"""Drawings with matplotlib: the fan of an item's forecast, and the distribution of one step."""
+"""Drawings with matplotlib: the fan of an item's forecast, the distribution of one step, accuracy beside cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,6 +144,35 @@ def _halo() -> list[Any]:
     from matplotlib.patheffects import withStroke
 
     return [withStroke(linewidth=2.5, foreground="white")]
+
+
+def draw_front(rows: Sequence[Mapping[str, Any]], metric: str, cost: str, source: str, out: Path) -> None:
+    """Each model's metric over its cost, and the Pareto front as steps through the models that stand on it.
+
+    rows: with `model`, metric, cost and `pareto`; a model without a metric or a cost above zero is left out. source:
+    where they are from, for the subtitle. Raises InputError as the other pictures do, and where no model is left.
+    """
+    shown = [row for row in rows if row[metric] is not None and (row[cost] or 0.0) > 0.0]
+    if not shown:
+        raise InputError(f"no model has both {metric} and a cost; there is nothing to draw")
+    with _drawing(out, 1) as (axes,):
+        front = sorted((row for row in shown if row["pareto"]), key=lambda row: float(row[cost]))
+        line = {"color": FORECAST, "linewidth": 1.3, "alpha": 0.6}
+        axes.step([r[cost] for r in front], [r[metric] for r in front], where="post", label="Pareto front", **line)
+        for mine, colour, name in ((front, FORECAST, "on the front"), (None, FRAME, "cheaper and better exists")):
+            points = mine if mine is not None else [row for row in shown if not row["pareto"]]
+            places = [r[cost] for r in points], [r[metric] for r in points]
+            axes.scatter(*places, s=42, color=colour, zorder=3, label=name if points else None)
+        for row in shown:
+            style: dict[str, Any] = {"fontsize": 9, "color": HISTORY, "path_effects": _halo()}
+            axes.annotate(row["model"], (row[cost], row[metric]), (6, 5), textcoords="offset points", **style)
+        axes.set_xscale("log")
+        axes.margins(x=0.12, y=0.15)
+        axes.set_title("What each model buys", pad=24)
+        _subtitle(axes, f"{source}; lower and further left is better")
+        axes.set_xlabel("core-seconds per 1,000 series (log)")
+        axes.set_ylabel(metric)
+        axes.legend(loc="best")
 
 
 def _label(time: np.datetime64) -> str:

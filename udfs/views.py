@@ -14,7 +14,7 @@ from forecasting.frequency import Frequency
 from forecasting.levels import quantile_column, quantile_level
 from forecasting.seeds import KEY_SEPARATOR
 from udfs.arrow import RELATED_PREFIX
-from udfs.derive_sums import ALL_WINDOWS, SELECTED
+from udfs.board import Board, board_query
 from udfs.lake import Lake, literal, quoted
 from udfs.schemas import BASELINE
 from udfs.steps import finite, quantile_value_of_run, step_label
@@ -76,7 +76,7 @@ def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, s
         "series_input": lambda: _series_input(lake, name, Frequency.parse(info.frequency)),
         "parameter_values": lambda: _parameter_values(lake, name),
         "component_values": lambda: _component_values(lake, name, Frequency.parse(info.frequency)),
-        "leaderboard": lambda: _leaderboard(name),
+        "leaderboard": lambda: _leaderboard(lake, name, tables),
     }
     return {view: makers[view]() for view, sources in _SOURCES.items() if set(sources) <= set(tables)}
 
@@ -196,16 +196,6 @@ def _component_values(lake: Lake, name: Name, frequency: Frequency) -> str:
     )
 
 
-def _leaderboard(name: Name) -> str:
-    """`selected` costs what all models cost together: they had to run so that it could be chosen."""
-    every = f"sum(CASE WHEN t.model <> {literal(SELECTED)} THEN t.seconds END) OVER (PARTITION BY t.run_id)"
-    seconds = f"CASE WHEN t.model = {literal(SELECTED)} THEN {every} ELSE t.seconds END"
-    return (
-        "SELECT t.run_id, rank() OVER (PARTITION BY t.run_id ORDER BY t.mean_wQL ASC NULLS LAST) AS rank, t.model, "
-        "t.mean_wQL, t.WAPE, t.RMSE, t.MASE, t.coverage, s.n_series, "
-        "t.n_fallback / nullif(t.n_series, 0) AS fallback_share, "
-        f"1000 * ({seconds}) / nullif(s.n_series, 0) AS core_seconds_per_1000_series "
-        f"FROM {name('metrics')} t JOIN (SELECT run_id, model, max(n_series) AS n_series FROM {name('metrics')} "
-        "WHERE scope = 'total' AND window > 0 GROUP BY run_id, model) s ON t.run_id = s.run_id AND t.model = s.model "
-        f"WHERE t.scope = 'total' AND t.window = {ALL_WINDOWS} ORDER BY t.run_id, rank"
-    )
+def _leaderboard(lake: Lake, name: Name, tables: Collection[str]) -> str:
+    weighted = "selection" in tables and "weights" in lake.read("selection").columns
+    return board_query(Board(key=lake.layout.key, weighted=weighted), name, tables)
