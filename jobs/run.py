@@ -26,11 +26,14 @@ from jobs.select import render as render_choice
 from jobs.stage import unfinished_run
 from jobs.tables import console as default_console
 from jobs.tables import show
+from jobs.tune import render as render_tuning
+from jobs.tune import tune
 from jobs.warm import warming
 from udfs import runs
 from udfs.config.load import config_hash, load_config
 from udfs.errors import ThresholdError
 from udfs.runs import Run
+from udfs.tuned import usable_tuning
 from udfs.views import register_views
 
 if TYPE_CHECKING:
@@ -69,7 +72,8 @@ def run(
 
     target, related, items, calendar: DataFrames in place of the config's sources. where: SQL over the key columns;
     only: items, key parts joined by "/". resume: go on with the newest unfinished run of this config; its inputs are
-    those that it began with, so nothing is ingested. Raises InputError and ConfigError before anything is written.
+    those that it began with, so nothing is ingested. With a section `tuning` that no tuning in the lake fits, `tune`
+    comes first. Raises InputError and ConfigError before anything is written.
     When more series than limits.max_failed_share have no forecast of their own, the report says so (`threshold`) and
     the run is not published; the command line then ends with exit code 3.
     """
@@ -84,6 +88,10 @@ def run(
             given = {"target": target, "related": related, "items": items, "calendar": calendar}
             report = ingest(loaded, job.spark, **given)  # type: ignore[arg-type]
             render_ingest(report, out)
+            if job.config.tuning is not None and usable_tuning(job.lake, job.config) is None:
+                with progress("tune", out) as update:
+                    found = tune(loaded, job.spark, resume=resume, on_progress=update)
+                render_tuning(found, out)
     if job.config.backtest.windows:
         with progress("backtest", out) as update:
             begun = backtest(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs.context import ConfigSource, Job, open_job
-from jobs.stage import check_same
+from jobs.stage import check_same, resolved
 from jobs.tables import console as default_console
 from jobs.tables import table
 from udfs import runs
@@ -50,7 +50,7 @@ def select(
     """
     job = open_job(config, spark, overrides=overrides)
     run = _run(job, run_id)
-    derive_backtest(job.lake, run.run_id, job.config)
+    derive_backtest(job.lake, run.run_id, resolved(job, run).config)
     return chosen(job, run.run_id)
 
 

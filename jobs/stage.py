@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from jobs.context import Job
 from udfs import runs
-from udfs.config.load import config_hash
+from udfs.config.load import config_hash, resolved_json
+from udfs.derive import config_of
 from udfs.derive_parameters import Start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, StageSummary, accounted, run_stage, summaries
@@ -60,6 +61,14 @@ def refuse_known(job: Job, run_id: str | None) -> None:
         raise InputError(f"run {run_id!r} exists already; go on with it by --resume, or give another id")
 
 
+def resolved(job: Job, run: Run) -> Job:
+    """The job with the models of the run: those of the config and those that its tuning found."""
+    if not run.plan.tuning:
+        return job
+    found = config_of(run)
+    return replace(job, config=job.config.model_copy(update={"models": found.models, "segments": found.segments}))
+
+
 def new_run(
     job: Job,
     source: StageInput,
@@ -70,9 +79,11 @@ def new_run(
     *,
     model: str | None = None,
     start: Start | None = None,
+    tuning: str = "",
 ) -> Run:
     """A run with a plan for its first stage, written. model: the one model of its forecast, where one is given.
-    start: where its fits start from."""
+    start: where its fits start from. tuning: the tuning whose settings are among the models of the source's config,
+    which is the one that is stored with the run."""
     refuse_known(job, run_id)
     series = job.lake.read("series", source.version)
     where, items = limits[0], None if limits[1] is None else tuple(dict.fromkeys(limits[1]))
@@ -81,7 +92,8 @@ def new_run(
     plan = plan_run(source, stage, info.frequency, info.buckets, limit, (where, items))
     holidays = freeze(job.lake, job.config, plan.frequency, plan.start, plan.end)
     versions = {"series": source.version} | ({} if holidays is None else {"holidays": holidays})
-    run = runs.new_run(job.config, replace(plan, model=model, holidays=holidays), versions, run_id)
+    plan = replace(plan, model=model, holidays=holidays, tuning=tuning)
+    run = replace(runs.new_run(job.config, plan, versions, run_id), config=resolved_json(source.config))
     run = run if start is None else start.pinned(run)
     runs.create(job.lake, run)
     return run

@@ -73,6 +73,8 @@ def config_for(path: Path, **sections: Any) -> Config:
         },
         "models": {"naive": {}, "seasonal_naive": {}},
         "backtest": {"windows": 2},
+        "selection": {"mode": "best_per_series", "crowd": 0},
+        "calibration": {"method": "none"},
         "lake": {"path": str(path / "lake"), "buckets": 2},
     }
     return load_config(content | sections)

@@ -175,13 +175,21 @@ def _choice_step(lake: Lake, run_id: str, rule: Rule) -> ArrowStep:
                 "metric": repeated(contest.metric, pa.string(), len(batch)),
                 "score": pa.array(decided.score, from_pandas=True),
                 "runner_up": names.take(pa.array(np.where(second < 0, len(contest.models), second))),
-                "margin": pa.array(np.where(best == ranking.chosen, ranking.margin, np.nan), from_pandas=True),
+                "margin": pa.array(_margin(lines.loss, best, second), from_pandas=True),
                 "reason": pa.array(decided.reason, pa.string()),
                 "factors": pa.nulls(len(batch), pa.list_(pa.float64())),
             }
             yield pa.RecordBatch.from_arrays([columns[n] for n in schema.names], names=list(schema.names))
 
     return run
+
+
+def _margin(loss: FloatArray, best: FloatArray, second: FloatArray) -> FloatArray:
+    """By how much the runner-up's own loss is larger, as a share of it; below 0 where the crowd outvoted it."""
+    rows = np.arange(len(loss))
+    mine, other = loss[rows, best], np.where(second >= 0, loss[rows, second], np.nan)
+    equal = np.where(np.isfinite(mine) & np.isfinite(other), 0.0, np.nan)
+    return np.asarray(np.divide(other - mine, other, out=equal, where=other > 0))
 
 
 def weight_maps(models: tuple[str, ...], weights: FloatArray) -> pa.Array:

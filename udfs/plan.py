@@ -65,7 +65,8 @@ def measure(source: StageInput, stage: Stage, frequency: str, buckets: int, wher
     )
     table = facts.toPandas()
     windows = source.config.backtest.windows if stage == "backtest" else 1
-    costs = np.array([expected_microseconds(models, windows, grid.season_length) for models in source.choices])
+    shares = source.shares if stage == "forecast" else None
+    costs = np.array([expected_microseconds(models, windows, grid.season_length, shares) for models in source.choices])
     per_series, per_period = costs[table["choice"].to_numpy(dtype=np.int64)].T.reshape(2, -1)
     table["seconds"] = (per_series * table["series"] + per_period * table["periods"]) / 1e6
     by_cell = table.groupby("cell", sort=True)[["series", "seconds"]].sum()

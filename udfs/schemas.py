@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from forecasting.levels import quantile_column
 from udfs.layout import Column, Layout, TableSchema
 from udfs.metrics_schema import metrics_schema
+from udfs.tuning_schema import tuning_schema
 
 __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
 
@@ -367,6 +368,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _forecasts(layout),
         metrics_schema(layout),
         _runs(),
+        tuning_schema(),
     )
     return {table.name: table for table in tables}
 

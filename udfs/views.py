@@ -131,7 +131,8 @@ def _backtest(lake: Lake, name: Name, levels: Sequence[float], frequency: Freque
         f"{label} AS timestamp, {finite('get(actuals, position)')} AS actual, {finite('step_mean')} AS mean, "
         f"{quantiles}, status FROM (SELECT r.run_id, {key}, r.model, r.window, r.forecast_start, r.mean, r.quantiles, "
         f"r.actuals, r.status, u.quantiles AS levels FROM {name('results')} r JOIN {name('runs')} u "
-        "ON r.run_id = u.run_id WHERE r.stage = 'backtest') LATERAL VIEW posexplode(mean) steps AS position, step_mean"
+        "ON r.run_id = u.run_id WHERE r.stage IN ('backtest', 'selection')) "
+        "LATERAL VIEW posexplode(mean) steps AS position, step_mean"
     )
 
 
@@ -144,7 +145,7 @@ def _ledger(lake: Lake, name: Name) -> str:
     )
     known = "refit" in lake.read("results").columns  # results of earlier versions say nothing of it
     refit = "refit" if known else "cast(NULL AS string) AS refit"
-    return f"SELECT {columns}, {refit} FROM {name('results')}"
+    return f"SELECT {columns}, {refit} FROM {name('results')} WHERE stage <> 'selection'"
 
 
 def _series_input(lake: Lake, name: Name, frequency: Frequency) -> str:

@@ -72,7 +72,7 @@ def test_a_fresh_shell_selects_from_the_printed_sql(
     assert lines[:4] == [["=D", "-7.0"], ["A", "13.0"], ["B", "7.0"], ["C", "0.0"]]
     assert lines[4] == ["selected", "1"]
     assert float(lines[5][0]) == pytest.approx(2 * 0.9 * 2)
-    assert lines[6] == [str(19 * made.H)]
+    assert lines[6] == [str(29 * made.H)]  # the models' rows and those of what was selected
 
 
 def test_run_in_this_session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> None:

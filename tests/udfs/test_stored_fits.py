@@ -13,7 +13,7 @@ from forecasting import SeriesBatch, fit
 from forecasting.api import FittedBatch
 from udfs.schemas import Layout, table_schemas
 from udfs.spec import ModelSpec, TaskSpec
-from udfs.stored import COLUMNS, PREFIX
+from udfs.stored import COLUMNS, FITS
 from udfs.task import process
 
 H, BEFORE, NOW, N = 7, 60, 75, 6
@@ -40,8 +40,17 @@ def source(length: int, stored: pa.Table | None = None, values: list[list[float]
         "start": pa.array([START] * N, pa.timestamp("us")), "target": values or series(length),
         "choice": pa.array([0] * N, pa.int32()), "place": pa.array([0] * N, pa.int32()),
     }  # fmt: skip
-    beside = {} if stored is None else {PREFIX + name: stored.column(name).combine_chunks() for name in COLUMNS}
+    beside = {} if stored is None else {FITS: one_a_series(stored)}
     return pa.RecordBatch.from_pydict(rows | beside)
+
+
+def one_a_series(stored: pa.Table) -> pa.Array:
+    """Each row as a list of one struct, behind another model's that is not to be taken."""
+    columns = [stored.column(name).combine_chunks() for name in COLUMNS]
+    mine = pa.StructArray.from_arrays(columns, names=list(COLUMNS))
+    other = pa.StructArray.from_arrays([pa.nulls(N, c.type) for c in columns], names=list(COLUMNS))
+    both = pa.concat_arrays([other, mine]).take(pa.array(np.arange(2 * N).reshape(2, N).T.reshape(-1)))
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, 2 * N + 1, 2, dtype=np.int32)), both)
 
 
 def results(made: TaskSpec, batch: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
 from udfs.config.sources import NAME, Data, Section, defaulted
-from udfs.config.tuning import Tuning
+from udfs.config.tuning import Tuning, tuning_problems
 
 FillMethod = str | float
 FILL_METHODS = ("zero", "nan", "mean", "median", "min", "max")
@@ -331,6 +331,7 @@ def _name_problems(config: Config) -> list[str]:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
     problems += covariate_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
+    problems += tuning_problems(config)
     if config.parameters_from is not None and config.refit == "full":
         problems.append(
             "parameters_from is given and refit is full, which starts from nothing; set refit: warm or never"
