@@ -165,6 +165,7 @@ def _choice_step(lake: Lake, run_id: str, rule: Rule) -> ArrowStep:
             ranking = decided.ranking
             best = decided.weights.argmax(axis=1)
             second = np.where(best == ranking.chosen, ranking.runner_up, ranking.chosen)
+            second = np.where(decided.reason == NO_SCORES, -1, second)
             several = (decided.weights > 0).sum(axis=1) > 1
             model = names.take(pa.array(best)).to_numpy(zero_copy_only=False)
             columns: dict[str, pa.Array] = {

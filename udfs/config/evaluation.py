@@ -119,8 +119,6 @@ def evaluation_problems(config: Config, known: Iterable[str]) -> Iterator[str]:
             f"backtest.history is {backtest.history} and a window must see {least_history(config)} periods "
             "(backtest.min_history): make the history longer or the minimum shorter"
         )
-    if backtest.windows == 0 and config.calibration.method != "none" and "calibration" in config.model_fields_set:
-        yield "calibration.method is conformal and backtest.windows is 0: there is nothing to calibrate by"
     yield from (
         f"selection.segment_by: no key or metadata column {c!r}"
         for c in config.selection.segment_by
