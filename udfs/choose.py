@@ -18,10 +18,11 @@ from udfs.blend import (
 from udfs.calibration_table import write_calibration
 from udfs.config import Config
 from udfs.contest import Contest, standing
-from udfs.derive_selection import ENSEMBLE, Rule, selection_rows
+from udfs.derive_selection import Rule, selection_rows
 from udfs.derive_sums import kept
 from udfs.lake import Lake
 from udfs.learn_weights import learn_weights
+from udfs.members import ENSEMBLE
 from udfs.runs import find
 from udfs.segments import with_segment
 

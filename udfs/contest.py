@@ -18,7 +18,7 @@ from forecasting.evaluation.crowd import Crowd, best_in_segment, crowd_rows, cro
 from forecasting.evaluation.selection import selection_loss
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
-from forecasting.models.registry import VARIANT, get_model
+from forecasting.models.registry import get_model, last_variant
 from udfs.config import Config
 from udfs.config.variants import competing_models, trial_variants
 from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
@@ -41,7 +41,8 @@ class Contest:
 
     @classmethod
     def of(cls, config: Config) -> Contest:
-        names = [*competing_models(config)[-1], *(n for models in competing_models(config)[:-1] for n in models)]
+        *segments, rest = competing_models(config)
+        names = [*rest, *(name for models in segments for name in models)]
         choice = config.selection
         return cls(tuple(dict.fromkeys(names)), choice.metric, config.quantiles, choice.crowd, trial_variants(config))
 
@@ -54,8 +55,8 @@ class Contest:
         """Positions of a model and its trials, for each model that has any."""
         groups: dict[str, list[int]] = {}
         for position, name in enumerate(self.models):
-            base, join, variant = name.rpartition("-" if "-" in name.partition(VARIANT)[2] else VARIANT)
-            groups.setdefault(base if join and variant in self.trials else name, []).append(position)
+            base, variant = last_variant(name)
+            groups.setdefault(base if variant in self.trials else name, []).append(position)
         return [group for group in groups.values() if len(group) > 1]
 
 

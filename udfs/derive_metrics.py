@@ -72,17 +72,6 @@ def _reference(config: Config) -> str | None:
     return next((name for name in REFERENCES if name in known), None)
 
 
-def with_chosen(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
-    """The series' sums with the model that the run's selection chose; unchanged where the run has none."""
-    from pyspark.sql import functions as F
-
-    if not lake.exists("selection"):
-        return sums
-    selection = lake.read("selection").where(F.col("run_id") == run_id)
-    chosen = selection.select(*lake.layout.key, F.col("model").alias(CHOSEN))
-    return sums.join(chosen, list(lake.layout.key), "left")
-
-
 def _metadata(lake: Lake) -> DataFrame | None:
     """Each series' metadata columns; None where there are none."""
     from pyspark.sql import functions as F

@@ -23,15 +23,13 @@ from udfs.contest import Contest, Field, Standing, contest_field
 from udfs.derive_sums import ArrowStep, in_pieces
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
+from udfs.members import ENSEMBLE
 from udfs.runs import find
-from udfs.segments import segment_name
-from udfs.stage import segment_column
+from udfs.segments import segment_column, segment_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-ENSEMBLE = "ensemble"
-"""The model of a series that several models forecast."""
 CROWD = "crowd"
 """Reason: the segment's ranking outweighed the series' own few windows."""
 SEGMENT_BEST = "best_in_segment"

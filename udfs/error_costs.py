@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from udfs.config.evaluation import ErrorCost
 from udfs.lake import Lake, literal, quoted
+from udfs.segments import first_match
 from udfs.steps import finite
 
 if TYPE_CHECKING:
@@ -34,26 +35,11 @@ def with_unit_costs(lake: Lake, rows: DataFrame, costs: ErrorCost | None) -> Dat
     attributes = lake.layout.attributes
     by_metadata = any(column in attributes for group in costs.groups for column in group.where)
     if not by_metadata:
-        return _priced(rows, costs, _position(costs, attributes))
+        return _priced(rows, costs, first_match(costs.groups, attributes))
     series = lake.read("series").groupBy(*lake.layout.key).agg(F.max_by("metadata", "segment").alias("metadata"))
-    found = series.select(*lake.layout.key, _position(costs, attributes).alias(_GROUP))
+    found = series.select(*lake.layout.key, first_match(costs.groups, attributes).alias(_GROUP))
     joined = rows.join(found.where(F.col(_GROUP) < len(costs.groups)), list(lake.layout.key), "left")
     return _priced(joined, costs, F.coalesce(F.col(_GROUP), F.lit(len(costs.groups)))).drop(_GROUP)
-
-
-def _position(costs: ErrorCost, attributes: Sequence[str]) -> Column:
-    """The position of the first group that matches, behind the last for none."""
-    from pyspark.sql import functions as F
-
-    branch: Any = F
-    for position, group in enumerate(costs.groups):
-        matches = F.lit(True)
-        for column, values in group.conditions.items():
-            place = F.col("metadata")[column] if column in attributes else F.col(column)
-            matches = matches & place.isin(list(values))
-        branch = branch.when(F.coalesce(matches, F.lit(False)), position)
-    chosen: Column = branch.otherwise(len(costs.groups)) if costs.groups else F.lit(0)
-    return chosen
 
 
 def _priced(rows: DataFrame, costs: ErrorCost, position: Column) -> DataFrame:

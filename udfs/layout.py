@@ -16,6 +16,16 @@ class Column:
     nullable: bool = True
 
 
+def optional(name: str, kind: str, comment: str) -> Column:
+    """A column that may be NULL."""
+    return Column(name, kind, comment)
+
+
+def required(name: str, kind: str, comment: str) -> Column:
+    """A column that may not."""
+    return Column(name, kind, comment, nullable=False)
+
+
 @dataclass(frozen=True)
 class TableSchema:
     """A table: columns, the key that makes a row unique, partitions and CHECK constraints (name -> SQL)."""

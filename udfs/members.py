@@ -30,6 +30,7 @@ from udfs.spec import ModelSpec, TaskSpec
 from udfs.weights import dense_weights
 
 ENSEMBLE = "ensemble"
+"""The model of a series that several models forecast."""
 WEIGHTS, SEGMENT, FACTORS = "selected:weights", "selected:segment", "selected:factors"
 """Columns beside a series: model -> weight, its segment, and per interval the multiple of the misses aimed at."""
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from udfs.layout import Column, Layout, TableSchema
-
-
-def _c(name: str, kind: str, comment: str) -> Column:
-    return Column(name, kind, comment)
-
-
-def _required(name: str, kind: str, comment: str) -> Column:
-    return Column(name, kind, comment, nullable=False)
+from udfs.layout import Layout, TableSchema
+from udfs.layout import optional as _c
+from udfs.layout import required as _required
 
 
 def metrics_schema(layout: Layout) -> TableSchema:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from forecasting.levels import quantile_column
 from udfs.layout import Column, Layout, TableSchema
+from udfs.layout import optional as _c
+from udfs.layout import required as _required
 from udfs.metrics_schema import metrics_schema
 from udfs.tuning_schema import tuning_schema
 
@@ -17,14 +19,6 @@ __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"
-
-
-def _c(name: str, kind: str, comment: str) -> Column:
-    return Column(name, kind, comment)
-
-
-def _required(name: str, kind: str, comment: str) -> Column:
-    return Column(name, kind, comment, nullable=False)
 
 
 def _key(layout: Layout, *, required: bool = True) -> tuple[Column, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 from udfs.config import Config
+from udfs.config.sources import Matching
 from udfs.lake import Lake
 
 if TYPE_CHECKING:
@@ -16,20 +18,43 @@ REST = "other"
 """Of `segments`: the series that none matches."""
 
 
+def series_column(name: str, attributes: Collection[str]) -> Column:
+    """A key or metadata column of rows of `series`. attributes: the metadata columns."""
+    from pyspark.sql import functions as F
+
+    return F.col("metadata")[name] if name in attributes else F.col(name)
+
+
+def first_match(groups: Sequence[Matching], attributes: Collection[str]) -> Column:
+    """The position of the first of some groups whose conditions a row of `series` meets; behind the last for none."""
+    from pyspark.sql import functions as F
+
+    branch: Any = F
+    for position, group in enumerate(groups):
+        matches = F.lit(True)
+        for column, values in group.conditions.items():
+            matches = matches & series_column(column, attributes).isin(list(values))
+        branch = branch.when(F.coalesce(matches, F.lit(False)), position)
+    chosen: Column = branch.otherwise(len(groups)) if groups else F.lit(0)
+    return chosen
+
+
+def segment_column(config: Config) -> Column:
+    """The position of a series' segment in `competing_models`: the first that matches."""
+    return first_match(config.segments, config.data.attributes)
+
+
 def segment_name(config: Config) -> Column:
     """The name of a series' segment, over rows of `series`: its place in `segments`, then what it has in the columns
     of `selection.segment_by`."""
     from pyspark.sql import functions as F
 
-    from udfs.stage import segment_column
-
     parts: list[Column] = []
     if config.segments:
         names = F.array(*(F.lit(segment.name) for segment in config.segments), F.lit(REST))
         parts.append(F.get(names, segment_column(config)))
-    attributes = config.data.attributes
     for name in config.selection.segment_by:
-        parts.append(F.coalesce(F.col("metadata")[name] if name in attributes else F.col(name), F.lit("")))
+        parts.append(F.coalesce(series_column(name, config.data.attributes), F.lit("")))
     return F.concat_ws("/", *parts) if parts else F.lit(EVERYTHING)
 
 

@@ -21,6 +21,7 @@ from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
+from udfs.segments import segment_column
 from udfs.spec import Members, ModelSpec, Stage, TaskSpec
 from udfs.stored import COLUMNS, FITS, FULL
 from udfs.work import RunPlan, slots
@@ -172,22 +173,6 @@ def joined(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataF
     lists = [F.flatten(F.col(f"pieces.{quoted(name)}")).alias(name) for name in names[2:]]
     kept = [c for c in ("bucket", "metadata") if c in rows.columns]
     return grouped.select(*key, *kept, F.col("pieces")[0]["start"].alias("start"), *lists)
-
-
-def segment_column(config: Config) -> Column:
-    """The position of a series' segment in `competing_models`: the first that matches."""
-    from pyspark.sql import functions as F
-
-    attributes = config.data.attributes
-    branch: Any = F
-    for position, segment in enumerate(config.segments):
-        matches = F.lit(True)
-        for column, values in segment.conditions.items():
-            place = F.col("metadata")[column] if column in attributes else F.col(column)
-            matches = matches & place.isin(list(values))
-        branch = branch.when(F.coalesce(matches, F.lit(False)), position)
-    chosen: Column = branch.otherwise(len(config.segments)) if config.segments else F.lit(0)
-    return chosen
 
 
 def all_models(config: Config) -> Choices:

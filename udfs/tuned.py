@@ -13,15 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forecasting.models.registry import VARIANT
+from forecasting.models.registry import with_variant
 from udfs.config import Config
 from udfs.config.tuning import tunable
+from udfs.config.variants import TUNED
 from udfs.errors import InputError
 from udfs.lake import Lake
 
 TABLE = "hpo_trials"
-TUNED = "tuned"
-"""The variant that a tuning makes."""
 _DEPENDS_ON = frozenset(
     "frequency time_zone dimensions fill holidays forecast_start horizon quantiles bounds models segments backtest "
     "seed".split()
@@ -60,7 +59,7 @@ def studies(config: Config) -> tuple[Study, ...]:
 
 def tuned_name(model: str) -> str:
     """The name of a model with the setting that was found: ets+tuned, ets+damped-tuned."""
-    return f"{model}{'-' if VARIANT in model else VARIANT}{TUNED}"
+    return with_variant(model, TUNED)
 
 
 def tuning_digest(config: Config) -> str:

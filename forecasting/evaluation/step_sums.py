@@ -7,6 +7,7 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.evaluation.layout import Layout
+from forecasting.evaluation.sums import two_sum
 
 
 class StepSums:
@@ -50,9 +51,5 @@ def add_points(points: FloatArray, high: FloatArray, low: FloatArray) -> None:
     """Add points [H, C] to a group's two parts [>= H, C]."""
     for h in range(points.shape[0]):
         for c in range(points.shape[1]):
-            a, b = high[h, c], points[h, c]
-            total = a + b
-            kept = total - a
-            error = (a - (total - kept)) + (b - kept)
-            high[h, c] = total
-            low[h, c] += error if np.isfinite(error) else 0.0
+            high[h, c], error = two_sum(high[h, c], points[h, c])
+            low[h, c] += error

@@ -57,19 +57,22 @@ class GroupedSums:
 
 
 @numba.njit(cache=True)
+def two_sum(a: float, b: float) -> tuple[float, float]:
+    """a + b rounded, and what rounding lost; an infinite sum has lost nothing that could be added back."""
+    total = a + b
+    kept = total - a
+    error = (a - (total - kept)) + (b - kept)
+    return total, error if np.isfinite(error) else 0.0
+
+
+@numba.njit(cache=True)
 def _add(
     rows: FloatArray, lost: FloatArray, has_lost: bool, group: Int64Array, high: FloatArray, low: FloatArray
 ) -> None:
     for r in range(rows.shape[0]):
         g = group[r]
         for c in range(rows.shape[1]):
-            a, b = high[g, c], rows[r, c]
-            total = a + b
-            kept = total - a
-            error = (a - (total - kept)) + (b - kept)
-            if not np.isfinite(error):  # an infinite sum has lost nothing that could be added back
-                error = 0.0
-            high[g, c] = total
+            high[g, c], error = two_sum(high[g, c], rows[r, c])
             low[g, c] += error
             if has_lost:
                 low[g, c] += lost[r, c]

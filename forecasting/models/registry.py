@@ -36,11 +36,23 @@ def model_names() -> tuple[str, ...]:
 
 
 VARIANT = "+"
+FURTHER = "-"
 
 
 def family_of(name: str) -> str:
     """A model's name without its variant."""
     return name.partition(VARIANT)[0]
+
+
+def with_variant(name: str, variant: str) -> str:
+    """The name of a variant of a model: ets+tuned, and of a variant that has one already ets+damped-tuned."""
+    return f"{name}{FURTHER if VARIANT in name else VARIANT}{variant}"
+
+
+def last_variant(name: str) -> tuple[str, str]:
+    """What `with_variant` has put together: the model and its last variant, "" for none."""
+    base, join, variant = name.rpartition(FURTHER if FURTHER in name.partition(VARIANT)[2] else VARIANT)
+    return (base, variant) if join else (name, "")
 
 
 def get_model(name: str) -> Model:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from udfs.config.sources import Section
+from udfs.config.sources import Matching, Section
 
 if TYPE_CHECKING:
     from udfs.config.schema import Config
@@ -61,20 +61,13 @@ class Calibration(Section):
     """Backtest points that a series' own adjustment needs to weigh as much as its segment's."""
 
 
-class ErrorCostGroup(Section):
+class ErrorCostGroup(Matching):
     """Unit costs of the series that meet `where`."""
 
-    where: dict[str, tuple[str, ...] | str]
-    """Key or metadata column -> the value or values it must have."""
     under: float = Field(ge=0)
     """Cost of a unit of demand that was not forecast."""
     over: float = Field(ge=0)
     """Cost of a unit that was forecast and not wanted."""
-
-    @property
-    def conditions(self) -> dict[str, tuple[str, ...]]:
-        """`where` with every value as a tuple."""
-        return {column: (v,) if isinstance(v, str) else v for column, v in self.where.items()}
 
 
 class ErrorCost(Section):

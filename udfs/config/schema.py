@@ -14,7 +14,7 @@ from forecasting.models.registry import get_model
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
-from udfs.config.sources import NAME, Data, Section, defaulted
+from udfs.config.sources import NAME, Data, Matching, Section, defaulted
 from udfs.config.tuning import Tuning, tuning_problems
 
 FillMethod = str | float
@@ -91,20 +91,13 @@ class BoundsConfig(Section):
 Models = Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda v: defaulted(v))]
 
 
-class Segment(Section):
+class Segment(Matching):
     """Other models or hyperparameters for some series; the first segment that matches a series counts."""
 
     name: str
     """A name for messages."""
-    where: dict[str, tuple[str, ...] | str]
-    """Key or metadata column -> the value or values it must have."""
     models: Models
     """Replaces the list of models for these series."""
-
-    @property
-    def conditions(self) -> dict[str, tuple[str, ...]]:
-        """`where` with every value as a tuple."""
-        return {column: (v,) if isinstance(v, str) else v for column, v in self.where.items()}
 
 
 class LakeConfig(Section):

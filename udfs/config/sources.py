@@ -18,6 +18,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
+class Matching(Section):
+    """Base of what holds for some series."""
+
+    where: dict[str, tuple[str, ...] | str]
+    """Key or metadata column -> the value or values it must have."""
+
+    @property
+    def conditions(self) -> dict[str, tuple[str, ...]]:
+        """`where` with every value as a tuple."""
+        return {column: (v,) if isinstance(v, str) else v for column, v in self.where.items()}
+
+
 class Source(Section):
     """Where rows come from: exactly one of `path`, `table`, `sql`; or a DataFrame given to the Python function."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from forecasting.models.contract import RegressionHyperparameters
-from forecasting.models.registry import VARIANT, family_of, get_model
+from forecasting.models.registry import get_model, with_variant
 from udfs.config.covariates import HOLIDAYS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _with_covariates(config: Config, models: Models) -> Models:
     if not config.covariates:
         return models
     out: dict[str, Mapping[str, Any]] = {}
-    sets = {name: members for name, members in config.covariates.items()}
+    sets = dict(config.covariates)
     if len(sets) > 1:
         sets[ALL] = tuple(dict.fromkeys(member for members in config.covariates.values() for member in members))
     for name, options in models.items():
@@ -45,13 +45,12 @@ def _with_covariates(config: Config, models: Models) -> Models:
             continue
         out[name] = _regressing(options, ())
         for variant, members in sets.items():
-            join = "-" if VARIANT in name else VARIANT
-            out[f"{name}{join}{variant}"] = _regressing(options, members)
+            out[with_variant(name, variant)] = _regressing(options, members)
     return out
 
 
 def _regresses_freely(name: str, options: Mapping[str, Any]) -> bool:
-    family = get_model(family_of(name)).Hyperparameters
+    family = get_model(name).Hyperparameters
     return issubclass(family, RegressionHyperparameters) and not {"regressors", "use_holidays"} & set(options)
 
 
