@@ -193,7 +193,8 @@ def forecast(
         out.print(f"Forecasts of run {done.run_id} are published", highlight=False)
         for how, series in sorted(done.counts.items()):
             if how.startswith("refit_"):
-                out.print(f"{how.removeprefix('refit_').replace('_', ' ')}: {series} series", highlight=False)
+                named = how.removeprefix("refit_").replace("_", " ")
+                out.print(f"refit {named}: {series} models of series", highlight=False)
 
     guarded(action)
 

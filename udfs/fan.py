@@ -54,7 +54,8 @@ def read_fan(lake: Lake, run: Run, item: str) -> Fan:
     if not pieces:
         raise InputError(_unknown(lake, item))
     rows = _rows(lake, "results", item).where((F.col("run_id") == run.run_id) & (F.col("stage") == "forecast"))
-    found = rows.select("model", "forecast_start", "mean", "quantiles", "status", "reason").first()
+    final = F.col("mean").isNotNull().desc()  # the members of an ensemble have rows too, without numbers of their own
+    found = rows.select("model", "forecast_start", "mean", "quantiles", "status", "reason").orderBy(final).first()
     if found is None or found["mean"] is None:
         why = f": {found['status']}, {found['reason']}" if found is not None else ""
         raise InputError(f"item {item!r} has no forecast in run {run.run_id}{why}; the view `ledger` says more")

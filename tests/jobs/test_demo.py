@@ -15,6 +15,7 @@ import pytest
 
 from forecasting.models.registry import model_names
 from jobs.demo import ITEM, write_input
+from jobs.forecast import forecast
 from jobs.plot import plot
 from jobs.query import query
 from jobs.run import RunReport, render, run
@@ -85,9 +86,15 @@ def test_a_second_run_finds_its_sources_unchanged(report: RunReport, spark: Spar
     assert again.run.run_id != report.run.run_id
     published = [r.run_id for r in report.job.lake.read("runs").where("published").collect()]
     assert published == [again.run.run_id]
+
+
+def test_a_limited_forecast_by_a_predictor_gives_the_same_numbers(report: RunReport, spark: SparkSession) -> None:
+    again = forecast("conf/demo.yaml", spark, items=[ITEM], predictor=report.run.run_id)
     first = report.job.lake.read("forecasts").where("item_id = 'LAX' AND carrier = 'AA'").toPandas()
+    first = first[first["origin"] == "JFK"]
     values = first.pivot(index="step", columns="run_id", values="p50")
-    assert (values[report.run.run_id] == values[again.run.run_id]).all(), "a limited run gives the same numbers"
+    assert len(values) == report.run.horizon
+    assert (values[report.run.run_id] == values[again.run_id]).all()
 
 
 def test_the_queries_of_the_readme_run(report: RunReport, spark: SparkSession) -> None:

@@ -31,8 +31,8 @@ def test_what_is_in_the_lake(spark: SparkSession, tmp_path_factory: pytest.TempP
     assert found.info == lake.info()
     rows = {t.name: t.rows for t in found.tables}
     assert rows == {
-        "lake": 1, "series": 5, "results": 25, "selection": 5, "forecasts": 11, "metrics": 45 + 27 + 9, "runs": 1,
-        "parameters": 0, "components": 0,
+        "lake": 1, "series": 5, "results": 25 + 10, "selection": 5, "forecasts": 11,
+        "metrics": 45 + 27 + 9 + 27, "runs": 1, "parameters": 0, "components": 0, "calibration": 0,
     }  # fmt: skip
     assert {t.name: t.version for t in found.tables}["series"] == lake.version("series")
     assert found.series is not None
