@@ -7,7 +7,7 @@ windows, so what the rows show of coverage was not fitted to them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ from forecasting.evaluation.calibration import (
 )
 from forecasting.evaluation.ensemble import blend, middle
 from forecasting.frequency import Int64Array
+from forecasting.models.contract import RawForecast
+from forecasting.postprocess import Bounds, finish
 from udfs.arrow import fixed_lists, repeated
 from udfs.derive_sums import SELECTED, ArrowStep, dense, packed, unpacked
 from udfs.lake import Lake, quoted
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
 STAGE = "selection"
 OWN, HELPED = 1.0, 2.0
 _PIECE_NUMBERS = 4_000_000
-_PACKED_DDL = "model string, window int, forecast_start timestamp_ntz, mase_scale double, numbers binary"
-_FLAT = ("state", "starts", "scales", "numbers", "actual")
+_PACKED_DDL = "model string, window int, forecast_start timestamp_ntz, numbers binary"
+_BESIDE = ("mase_scale", "rmsse_scale", "helped")
+"""Numbers of a packed row behind its forecasts and actuals."""
+_FLAT = ("state", "starts", "scales", "squared", "numbers", "actual")
 _COUNTS_DDL = "segment string, window int, counts binary"
 
 
@@ -49,6 +53,7 @@ class Blender:
     levels: tuple[float, ...]
     horizon: int
     windows: int
+    bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def width(self) -> int:
@@ -63,8 +68,8 @@ class Blender:
 
 
 def blended_backtests(lake: Lake, run_id: str, selection: DataFrame, blender: Blender) -> DataFrame:
-    """One row a series: the key, bucket, segment, and flat arrays over its windows: `window`, `start`, `scale` [W],
-    `numbers` [W H (1 + Q)] and `actual` [W H], packed."""
+    """One row a series: the key, bucket, segment, and flat arrays over its windows: `state`, `starts`, `scales` and
+    `squared` (of MASE and RMSSE) [W], `numbers` [W H (1 + Q)] and `actual` [W H], packed."""
     from pyspark.sql import functions as F
 
     key = lake.layout.key
@@ -73,12 +78,14 @@ def blended_backtests(lake: Lake, run_id: str, selection: DataFrame, blender: Bl
     )
     used = [r["model"] for r in selection.select(F.explode(F.map_keys("weights")).alias("model")).distinct().collect()]
     wanted = results.where(F.col("model").isin(used)).select(
-        *key, "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "status"
-    )
+        *key, "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale",
+        F.col("rmsse_scale") if "rmsse_scale" in results.columns else F.lit(None).cast("double").alias("rmsse_scale"),
+        "status",
+    )  # fmt: skip
     schema = lake.schemas["results"]
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in key)
     narrow = wanted.mapInArrow(_pack_step(key, blender), f"{ddl}, {_PACKED_DDL}")
-    row = F.struct("model", "window", "forecast_start", "mase_scale", "numbers")
+    row = F.struct("model", "window", "forecast_start", "numbers")
     grouped = narrow.groupBy(*key).agg(F.collect_list(row).alias("rows"))
     joined = selection.select(*key, "bucket", "segment", "weights").join(grouped, list(key))
     flat = ", ".join(f"{name} binary" for name in _FLAT)
@@ -86,15 +93,17 @@ def blended_backtests(lake: Lake, run_id: str, selection: DataFrame, blender: Bl
 
 
 def _pack_step(key: Sequence[str], blender: Blender) -> ArrowStep:
-    """Mean, quantiles, actuals and whether it is a fallback's as one binary value: Spark moves it as it is."""
+    """Mean, quantiles, actuals, scales and whether it is a fallback's as one binary value: Spark moves it as it is."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         horizon, levels = blender.horizon, len(blender.levels)
         for batch in batches:
             parts = [dense(batch.column("mean"), horizon), dense(batch.column("quantiles"), horizon * levels)]
             helped = np.asarray(batch.column("status").to_numpy(zero_copy_only=False) == "fallback", dtype=np.float64)
-            numbers = np.concatenate([*parts, dense(batch.column("actuals"), horizon), helped[:, None]], axis=1)
-            names = [*key, "model", "window", "forecast_start", "mase_scale"]
+            scales = [batch.column(n).to_numpy(zero_copy_only=False) for n in ("mase_scale", "rmsse_scale")]
+            beside = np.column_stack([*scales, helped]).astype(np.float64)
+            numbers = np.concatenate([*parts, dense(batch.column("actuals"), horizon), beside], axis=1)
+            names = [*key, "model", "window", "forecast_start"]
             columns = [batch.column(name) for name in names]
             yield pa.RecordBatch.from_arrays([*columns, packed(numbers)], names=[*names, "numbers"])
 
@@ -121,16 +130,16 @@ def _blended(batch: pa.RecordBatch, key: Sequence[str], blender: Blender) -> pa.
     models = encoded.dictionary.to_pylist()
     weights = dense_weights(batch.column("weights"), models)
     model, window = encoded.indices.to_numpy(), rows.field("window").to_numpy() - 1
-    numbers = unpacked(rows.field("numbers"), horizon * (blender.width + 1) + 1)
+    numbers = unpacked(rows.field("numbers"), horizon * (blender.width + 1) + len(_BESIDE))
     table = np.full((n, len(models), windows, horizon * blender.width), np.nan)
     mine = weights[series, model] > 0
     table[series[mine], model[mine], window[mine]] = numbers[mine, : horizon * blender.width]
     actual = np.full((n, windows, horizon), np.nan)
-    actual[series[mine], window[mine]] = numbers[mine, horizon * blender.width : -1]
+    actual[series[mine], window[mine]] = numbers[mine, horizon * blender.width : -len(_BESIDE)]
     own = np.zeros((n, windows, len(models)), dtype=bool)
     own[series[mine], window[mine], model[mine]] = numbers[mine, -1] == 0.0
-    scales, starts = np.full((n, windows), np.nan), np.zeros((n, windows), dtype=np.int64)
-    scales[series[mine], window[mine]] = rows.field("mase_scale").to_numpy(zero_copy_only=False)[mine]
+    scales, starts = np.full((2, n, windows), np.nan), np.zeros((n, windows), dtype=np.int64)
+    scales[:, series[mine], window[mine]] = numbers[mine, -3:-1].T
     starts[series[mine], window[mine]] = rows.field("forecast_start").cast(pa.int64()).to_numpy()[mine]
     flat = table.transpose(0, 2, 1, 3).reshape(n * windows, len(models), -1)
     out = blender.of(flat, without_fallbacks(weights[:, None], own).reshape(n * windows, -1)).reshape(n, -1)
@@ -138,7 +147,8 @@ def _blended(batch: pa.RecordBatch, key: Sequence[str], blender: Blender) -> pa.
     parts = {
         "state": np.where(there, np.where(own.any(axis=2), OWN, HELPED), 0.0),
         "starts": starts.astype(np.float64),
-        "scales": scales,
+        "scales": scales[0],
+        "squared": scales[1],
         "numbers": out,
         "actual": actual.reshape(n, -1),
     }
@@ -255,7 +265,7 @@ def final_backtests(
     from pyspark.sql import functions as F
 
     schema, key = lake.schemas["results"], lake.layout.key
-    made = ("window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "status")
+    made = ("window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status")
     kept = (*key, "bucket", *made)
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in kept)
     rows = blended.mapInArrow(_final_step(kept, key, blender, calibration), ddl)
@@ -286,7 +296,7 @@ def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calib
             tests = Backtests.of(batch, blender)
             at = calibration.positions(batch.column("segment").to_pylist())
             starts = unpacked(batch.column("starts"), blender.windows).astype(np.int64)
-            scales = unpacked(batch.column("scales"), blender.windows)
+            scales, squared = (unpacked(batch.column(name), blender.windows) for name in ("scales", "squared"))
             factors = _factors(tests, at, calibration)
             for w in range(blender.windows):
                 rows = np.flatnonzero(tests.state[:, w] > 0)
@@ -295,15 +305,17 @@ def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calib
                 quantiles = calibrated(
                     tests.quantiles[rows, w], calibration.without[w], at[rows], factors[rows], calibration.intervals
                 )
+                raw = finish(RawForecast(mean=tests.mean[rows, w], quantiles=quantiles), blender.bounds)
                 index = pa.array(rows)
                 columns = {name: batch.column(name).take(index) for name in (*key, "bucket")}
                 columns |= {
                     "window": repeated(w + 1, pa.int32(), len(rows)),
                     "forecast_start": pa.array(starts[rows, w]).cast(pa.timestamp("us")),
-                    "mean": fixed_lists(tests.mean[rows, w]),
-                    "quantiles": fixed_lists(quantiles.reshape(len(rows), -1)),
+                    "mean": fixed_lists(raw.mean),
+                    "quantiles": fixed_lists(raw.quantiles.reshape(len(rows), -1)),
                     "actuals": fixed_lists(tests.actual[rows, w]),
                     "mase_scale": pa.array(scales[rows, w]),
+                    "rmsse_scale": pa.array(squared[rows, w]),
                     "status": pa.array(np.where(tests.state[rows, w] == OWN, "ok", "fallback"), pa.string()),
                 }
                 yield pa.RecordBatch.from_arrays([columns[n] for n in kept], names=list(kept))
