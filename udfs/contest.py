@@ -14,7 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from forecasting.batch import FloatArray
-from forecasting.evaluation.crowd import Crowd, best_in_segment, crowd_rows, crowd_width, relative_loss, shrunken
+from forecasting.evaluation.crowd import (
+    Crowd,
+    best_in_segment,
+    crowd_rows,
+    crowd_width,
+    own_scores,
+    relative_loss,
+    shrunken,
+)
 from forecasting.evaluation.selection import selection_loss
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _SUMS_DDL = "segment string, numbers binary, lost binary"
+TRIAL_GAIN = 0.01
+"""A trial takes its family's place only with a mean loss lower by this share: less is chance, and it costs more."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,10 @@ class Standing:
         table = np.array([sums[name] for name in names]).reshape(len(names), crowd_width(len(contest.models)))
         crowd = Crowd.of(table)
         eligible = np.isfinite(crowd.scores)
+        own = own_scores(table)  # not shrunk: what a price does for one segment says nothing of another
         for group in contest.trial_groups():
-            scores = np.where(eligible[:, group], crowd.scores[:, group], np.inf)
+            handicap = np.where(np.arange(len(group)) == 0, 0.0, TRIAL_GAIN)  # the family itself comes first
+            scores = np.where(eligible[:, group], own[:, group] + handicap, np.inf)
             best = scores.argmin(axis=1)
             for i, position in enumerate(group):
                 eligible[:, position] &= best == i

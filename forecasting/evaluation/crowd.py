@@ -58,6 +58,12 @@ def crowd_rows(loss: FloatArray, ran: npt.NDArray[np.bool_]) -> FloatArray:
     return np.concatenate(parts, axis=1)
 
 
+def own_scores(sums: FloatArray) -> FloatArray:
+    """Each segment's mean relative losses as they are, float64 [G, M], from the sums of `crowd_rows`; NaN for none."""
+    models = (sums.shape[1] - 2) // 3
+    return _ratio(sums[:, 2 + models : 2 + 2 * models], sums[:, 2 : 2 + models])
+
+
 @dataclass(frozen=True)
 class Crowd:
     """The scores of G segments for M models.
