@@ -1,0 +1,68 @@
+"""What choosing costs beside the models: generated series through `backtest`, then `selection` alone.
+
+    python benchmarks/selection.py [--series 20000] [--length 200] [--windows 3] [--horizon 28] [--models a,b,...]
+
+Prints processor seconds (of the JVM, the driver and the Python workers) of the models on all windows, of choosing
+(statistics, segment and series scores, ensemble weights, blending, calibration, their tables), and their ratio; and
+of the metrics beside it. Each step is done twice and the second time counts, but for the models: the first pays for
+the JVM's own compilation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from spark_job import generate, settings, used
+
+MODELS = "naive,seasonal_naive,theta,ets,ces,mstl,npts,prophet,tsb,adida"
+
+
+def main() -> None:
+    """Generate, run, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=20_000)
+    parser.add_argument("--length", type=int, default=200)
+    parser.add_argument("--windows", type=int, default=3)
+    parser.add_argument("--horizon", type=int, default=28)
+    parser.add_argument("--buckets", type=int, default=4)
+    parser.add_argument("--models", default=MODELS)
+    arguments = parser.parse_args()
+    arguments.model = ""
+
+    from jobs.backtest import backtest
+    from udfs.config import load_config
+    from udfs.derive import derive_metrics, derive_selection
+    from udfs.lake import Lake
+    from udfs.session import open_session
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        models = {"models": {model: {} for model in arguments.models.split(",")}}
+        config = load_config(settings(folder, arguments) | models)
+        spark = open_session(config)
+        lake = Lake.of(spark, config)
+        generate(lake, config, arguments.series, arguments.length)
+        with used() as fitted:
+            run = backtest(config, spark)
+        derive_selection(lake, run.run_id, config)
+        with used() as chosen:
+            derive_selection(lake, run.run_id, config)
+        derive_metrics(lake, run.run_id, config)
+        with used() as scored:
+            derive_metrics(lake, run.run_id, config)
+        sys.stdout.write(
+            f"{arguments.series:,} series of {arguments.length} points, {arguments.windows} windows, horizon "
+            f"{arguments.horizon}, {len(models['models'])} models\n"
+            f"models   {fitted.cpu:8.1f} s used, {run.core_seconds or 0.0:8.1f} s by the tasks' own clocks\n"
+            f"choosing {chosen.cpu:8.1f} s used, {chosen.cpu / fitted.cpu:.1%} of the models', "
+            f"{chosen.cpu / arguments.series * 1e6:,.0f} us a series, peak memory {chosen.peak / 2**30:.2f} GB\n"
+            f"metrics  {scored.cpu:8.1f} s used, {scored.cpu / fitted.cpu:.1%}\n"
+        )
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main()
