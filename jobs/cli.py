@@ -302,13 +302,21 @@ def plot(
 
 
 @app.command()
-def describe(config: ConfigFile, overrides: Overrides = None) -> None:
+def describe(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    picture: Annotated[Path | None, typer.Option("--plot", help="Draw kinds of demand: a PNG, SVG or PDF.")] = None,
+) -> None:
     """What is in the lake: tables, series, refused rows, runs."""
 
     def action() -> None:
         import jobs.describe as verb
 
         verb.render(verb.describe(config, overrides=overrides or ()))
+        if picture is not None:
+            from jobs.plot import render
+
+            render(verb.draw(config, picture, overrides=overrides or ()))
 
     guarded(action)
 

@@ -10,21 +10,30 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from jobs.context import ConfigSource, open_job
+from jobs.picture import draw_classes
 from jobs.tables import console as default_console
 from jobs.tables import shown, table
 from udfs import runs
+from udfs.config.segments import DEMAND_CLASS
 from udfs.derive_sums import ALL_WINDOWS, SELECTED
+from udfs.errors import InputError
 from udfs.holiday_table import described
 from udfs.lake import Lake, LakeInfo
 from udfs.views import existing_tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+MEDIANS = ("adi", "cv2", "trend_strength", "seasonal_strength", "spectral_entropy")
+SHOWN = 5000
+"""Series in the picture at most."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +47,14 @@ class TableFacts:
 
 @dataclass(frozen=True)
 class SeriesFacts:
-    """The series. first, last: labels of the first and the last observed period of all."""
+    """The series. first, last: labels of the first and the last observed period of all. classes: series by class of
+    demand (`forecasting.profiles`). medians: of the numbers of their profiles, over the series that have them."""
 
     lifecycle: Mapping[str, int]
     first: datetime | None
     last: datetime | None
+    classes: Mapping[str, int] = field(default_factory=dict)
+    medians: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,40 @@ def _series(lake: Lake) -> SeriesFacts:
     counts = rows.where(F.col("segment") == 0).groupBy("lifecycle").count().collect()
     span = rows.where(F.col("n") > 0).agg(F.min("start"), F.max("profile.last_observed")).first()
     first, last = (span[0], span[1]) if span is not None else (None, None)
-    return SeriesFacts({row["lifecycle"]: row["count"] for row in sorted(counts)}, first, last)
+    lifecycle = {row["lifecycle"]: row["count"] for row in sorted(counts)}
+    if DEMAND_CLASS not in rows.select("profile.*").columns:  # packed before profiles said so much
+        return SeriesFacts(lifecycle, first, last)
+    whole = rows.where(F.col("segment") == 0).select("profile.*")
+    classes = whole.where(F.col(DEMAND_CLASS).isNotNull()).groupBy(DEMAND_CLASS).count().collect()
+    medians = whole.agg(*(F.median(name).alias(name) for name in MEDIANS)).first()
+    return SeriesFacts(
+        lifecycle,
+        first,
+        last,
+        {row[DEMAND_CLASS]: row["count"] for row in sorted(classes, key=lambda r: (-r["count"], r[DEMAND_CLASS]))},
+        {name: medians[name] for name in MEDIANS} if medians is not None else {},
+    )
+
+
+def draw(config: ConfigSource, out: Path, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()) -> Path:
+    """A picture of the classes of demand: squared variation of the sizes over the average interval, a point a series.
+
+    Of more than SHOWN series those with the smallest hash of the key are drawn. Raises InputError where there is no
+    profile, where matplotlib is missing or `out` is not a picture's name.
+    """
+    from pyspark.sql import functions as F
+
+    lake = open_job(config, spark, overrides=overrides).lake
+    if lake.info() is None:
+        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    series = lake.read("series").where(F.col("segment") == 0)
+    if DEMAND_CLASS not in series.select("profile.*").columns:
+        raise InputError("the series were packed before profiles had a class; run `almanac ingest` on changed sources")
+    known = series.where(F.col("profile.adi").isNotNull() & F.col("profile.cv2").isNotNull())
+    some = known.orderBy(F.xxhash64(*lake.layout.key)).limit(SHOWN).select("profile.*")
+    rows = some.select("adi", "cv2", DEMAND_CLASS).collect()
+    draw_classes([row.asDict() for row in rows], known.count(), out)
+    return out
 
 
 def _counts(lake: Lake, name: str, column: str) -> dict[str, int]:
@@ -160,6 +205,10 @@ def _facts(description: Description) -> list[tuple[str, str]]:
         kinds = ", ".join(f"{n} {name}" for name, n in series.lifecycle.items())
         facts.append(("Series", f"{sum(series.lifecycle.values())} ({kinds})"))
         facts.append(("History", f"{shown(series.first)} to {shown(series.last)}"))
+        if series.classes:
+            facts.append(("Demand", ", ".join(f"{n} {name}" for name, n in series.classes.items())))
+            numbers = {name: value for name, value in series.medians.items() if value is not None}
+            facts.append(("Medians", ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()) or "none"))
     if description.holidays is not None:
         facts.append(("Holidays", description.holidays))
     refused = ", ".join(f"{n} {reason}" for reason, n in description.rejects.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from forecasting.evaluation.distribution import TAILS, Distribution
 from forecasting.evaluation.metrics import Layout
+from forecasting.profiles import ADI_CUT, CV2_CUT
 from udfs.errors import InputError
 from udfs.fan import Fan
 
@@ -173,6 +175,34 @@ def draw_front(rows: Sequence[Mapping[str, Any]], metric: str, cost: str, source
         axes.set_xlabel("core-seconds per 1,000 series (log)")
         axes.set_ylabel(metric)
         axes.legend(loc="best")
+
+
+def draw_classes(rows: Sequence[Mapping[str, Any]], n_series: int, out: Path) -> None:
+    """Series by their average demand interval and the squared variation of their sizes, with the cuts of the classes.
+
+    rows: with `adi`, `cv2` and `demand_class`. n_series: how many there are, drawn or not. Raises InputError as the
+    other pictures do, and where there are no rows.
+    """
+    if not rows:
+        raise InputError("no series has both an average demand interval and a variation; there is nothing to draw")
+    with _drawing(out, 1) as (axes,):
+        names = sorted({row["demand_class"] for row in rows})
+        for name, colour in zip(names, itertools.cycle((FORECAST, ACTUAL, HISTORY, "#e0a458", "#5b8c5a", FRAME))):
+            mine = [row for row in rows if row["demand_class"] == name]
+            places = [row["adi"] for row in mine], [max(row["cv2"], _LEAST) for row in mine]
+            axes.scatter(*places, s=12, color=colour, alpha=0.5, linewidths=0, label=f"{name} ({len(mine)})")
+        axes.axvline(ADI_CUT, color=FRAME, linewidth=0.9, linestyle=":")
+        axes.axhline(CV2_CUT, color=FRAME, linewidth=0.9, linestyle=":")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title("Kinds of demand", pad=24)
+        _subtitle(axes, f"{len(rows)} of {n_series} series")
+        axes.set_xlabel("average demand interval, periods (log)")
+        axes.set_ylabel("squared variation of the demand sizes (log)")
+        axes.legend(loc="best")
+
+
+_LEAST = 1e-4  # where sizes that do not vary stand on the logarithmic axis
 
 
 def _label(time: np.datetime64) -> str:

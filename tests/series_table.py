@@ -28,10 +28,17 @@ def history(seed: int, length: int) -> list[float]:
 
 
 def record(
-    item: str, values: Sequence[float], start: datetime = START, *, segment: int = 0, **columns: Any
+    item: str,
+    values: Sequence[float],
+    start: datetime = START,
+    *,
+    segment: int = 0,
+    demand_class: str | None = None,
+    **columns: Any,
 ) -> dict[str, Any]:
     """A row of `series` without its bucket; columns: dimensions, `related` and `metadata` as mappings."""
-    profile = (len(values), 0, 0, 0.0, start)
+    profile = {"n_obs": len(values), "n_missing": 0, "n_zero": 0, "mean": 0.0, "last_observed": start}
+    profile |= {"demand_class": demand_class}
     return {
         "item_id": item, "segment": segment, "start": start, "n": len(values), "target": list(values),
         "lifecycle": "active", "profile": profile, **columns,

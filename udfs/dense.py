@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from forecasting.batch import FloatArray
 from forecasting.frequency import Frequency, Int64Array
 from udfs.arrow import ragged_lists, timestamps
+from udfs.profile_columns import shape_columns
 
 KEY_HASH, KIND, ORDINAL, SEQUENCE = "#hash", "#kind", "#ordinal", "#sequence"
 TARGET_KIND, ITEMS_KIND = 0, -1
@@ -32,7 +33,8 @@ class PackSpec:
 
     columns: of each kind, name -> aggregation; the target's is called `target`. A column c has its weight in `c#n`.
     common_end: ordinal of the last period of the whole data set. per_series: silence is judged from each series' own
-    end. bare: only the related columns are packed, each key from its first period (tables keyed by a part of the key).
+    end. missing_is_zero: for the class of demand, a period without a row had none. bare: only the related columns are
+    packed, each key from its first period (tables keyed by a part of the key).
     """
 
     key: tuple[str, ...]
@@ -41,6 +43,7 @@ class PackSpec:
     attributes: tuple[str, ...] = ()
     common_end: int = 0
     per_series: bool = False
+    missing_is_zero: bool = False
     bare: bool = False
 
     @property
@@ -148,6 +151,7 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
     for k, name in spec.related:
         columns[name] = ragged_lists(*_through_last_known(by_kind[k][name], start))
     columns |= _described(dense, offsets, start, frequency, spec)
+    columns |= shape_columns(dense, offsets, start, frequency, spec.missing_is_zero)
     is_item = kind == ITEMS_KIND
     columns |= _latest_metadata(table, is_item, row_key, n, spec.attributes)
     known = np.zeros(n, dtype=bool)

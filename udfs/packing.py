@@ -20,6 +20,7 @@ from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, 
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
 from udfs.placement import placed
+from udfs.profile_columns import SHAPE
 from udfs.roles import Role, roles_of
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 Sequences = Mapping[str, Mapping[str, int]]
 """role name -> source -> its sequence."""
 
-_PROFILE = ("n_obs", "n_missing", "n_zero", "mean", "last_observed")
+_PROFILE = {
+    "n_obs": "int", "n_missing": "int", "n_zero": "int", "mean": "double", "last_observed": "timestamp_ntz", **SHAPE,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         attributes=attributes,
         common_end=packing.common_end,
         per_series=packing.config.forecast_start == "per_series",
+        missing_is_zero=packing.config.fill.target.middle == "zero",
     )
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), long)
     rows = placed(rows.withColumn("place", F.col("bucket")), packing.info.buckets)
@@ -125,7 +129,7 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         **dict.fromkeys(related, "array<double>"),
         **dict.fromkeys(attributes, "string"),
         "lifecycle": "string",
-        **dict(zip(_PROFILE, ("int", "int", "int", "double", "timestamp_ntz"), strict=True)),
+        **_PROFILE,
     }
     return _mapped(rows, spec, schema).withColumn("bucket", bucket)
 

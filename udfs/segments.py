@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from udfs.config import Config
+from udfs.config.segments import DEMAND_CLASS
 from udfs.config.sources import Matching
 from udfs.lake import Lake
 
@@ -19,9 +20,11 @@ REST = "other"
 
 
 def series_column(name: str, attributes: Collection[str]) -> Column:
-    """A key or metadata column of rows of `series`. attributes: the metadata columns."""
+    """A key or metadata column of rows of `series`, or what a series is known for. attributes: metadata columns."""
     from pyspark.sql import functions as F
 
+    if name == DEMAND_CLASS:
+        return F.col("profile")[name]
     return F.col("metadata")[name] if name in attributes else F.col(name)
 
 

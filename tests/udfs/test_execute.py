@@ -182,6 +182,24 @@ def test_segments_dimensions_metadata_and_a_users_model_with_related_series(ran:
     assert (first["status"], first["reason"]) == ("ok", "")
 
 
+def test_models_by_class_of_demand_and_lifecycle(ran: Any) -> None:
+    records = [
+        record("steady", history(1, LENGTH), demand_class="smooth"),
+        record("rare", [float(t % 5 == 0) for t in range(LENGTH)], demand_class="intermittent"),
+        record("fresh", history(2, LENGTH), demand_class="smooth", lifecycle="new"),
+        record("old_lake", history(3, LENGTH)),
+    ]
+    segments = [
+        {"name": "fresh", "where": {"lifecycle": "new"}, "models": {"mean": {}}},
+        {"name": "rare", "where": {"demand_class": ["intermittent", "lumpy"]}, "models": {"croston_sba": {}}},
+    ]
+    _, lake, run = ran(records, segments=segments, models={"seasonal_naive": {}})
+    tried = {(r["item_id"], r["model"]) for r in results(lake, run.run_id).collect()}
+    assert tried == {
+        ("steady", "seasonal_naive"), ("rare", "croston_sba"), ("fresh", "mean"), ("old_lake", "seasonal_naive"),
+    }  # fmt: skip
+
+
 def test_a_poisoned_series_falls_back_and_the_threshold_is_told(ran: Any) -> None:
     records = [*items(19, 30), record("poison", [13.0] * 30)]
     sections = {"models": {"user_models:chokes_on_13": {}}, "backtest": {"windows": 1}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,3 +169,23 @@ def test_packing_agrees_with_a_plain_loop(points: list[Any], batch_rows: int, ho
         assert same(found[item]["target"], values)
         first = Frequency.parse("D").labels([min(cells[item])])[0]
         assert np.datetime64(found[item]["start"], "us").astype(np.int64) == first
+
+
+@pytest.mark.parametrize("missing_is_zero", [False, True])
+def test_a_packed_series_says_what_kind_of_demand_it_is(missing_is_zero: bool) -> None:
+    rng = np.random.default_rng(1)
+    steady, rare = 50 + rng.normal(0, 2, 40), np.tile([0.0, 0.0, 9.0, 0.0, 90.0], 8)
+    rows = [row("steady", 0, t, target=float(v), target_n=1) for t, v in enumerate(steady)]
+    rows += [row("rare", 0, t, target=float(v), target_n=1) for t, v in enumerate(rare) if v > 0 or t in (0, 39)]
+    rows += [row("one", 0, 3, target=1.0, target_n=1)]
+    found = packed(rows, replace(SPEC, missing_is_zero=missing_is_zero), batch_rows=200)
+    assert found["steady"]["demand_class"] == "smooth"
+    assert found["steady"]["adi"] == 1.0
+    assert found["steady"]["cv2"] == pytest.approx(np.var(steady) / np.mean(steady) ** 2)
+    positive = rare[rare > 0]
+    assert found["rare"]["cv2"] == pytest.approx(np.var(positive) / np.mean(positive) ** 2)
+    ends = sum(rare[t] == 0 for t in (0, 39))  # known zeros, the others have no row
+    assert found["rare"]["adi"] == pytest.approx((40 if missing_is_zero else len(positive) + ends) / len(positive))
+    assert found["rare"]["demand_class"] == ("lumpy" if missing_is_zero else "erratic")
+    assert (found["one"]["demand_class"], found["one"]["trend_strength"]) == ("unknown", None)
+    assert found["one"]["dominating_periods"] == []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
+from udfs.config.segments import KINDS
 from udfs.config.sources import Matching, Section
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Selection(Section):
     """Summed over the windows of a series; mean_wQL by the summed quantile loss, which zero actuals leave defined.
     cost: by the money of `evaluation.error_cost`."""
     segment_by: tuple[str, ...] = ()
-    """Key or metadata columns: series that agree in them are one segment. (): all series are, but for `segments`."""
+    """Key or metadata columns, lifecycle or demand_class: series that agree in them are one segment. (): all series
+    are, but for `segments`."""
     crowd: float = Field(default=4.0, ge=0)
     """How many windows of its own a series' score needs to weigh as much as its segment's; 0: own scores alone."""
     sample: int = Field(default=500, ge=1)
@@ -115,7 +117,7 @@ def evaluation_problems(config: Config, known: Iterable[str]) -> Iterator[str]:
     yield from (
         f"selection.segment_by: no key or metadata column {c!r}"
         for c in config.selection.segment_by
-        if c not in columns
+        if c not in columns and c not in KINDS
     )
     costs = config.evaluation.error_cost
     if config.selection.metric == "cost" and costs is None:

@@ -14,6 +14,7 @@ from forecasting.models.registry import get_model
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
+from udfs.config.segments import DEMAND_CLASS, condition_problems
 from udfs.config.sources import NAME, Data, Matching, Section, defaulted
 from udfs.config.tuning import Tuning, tuning_problems
 
@@ -22,7 +23,7 @@ FILL_METHODS = ("zero", "nan", "mean", "median", "min", "max")
 RESERVED = frozenset(
     "item_id timestamp target bucket segment start n source n_rows related metadata lifecycle profile run_id stage "
     "unit model window cutoff mean step scenario scope place choice".split()
-)
+) | {DEMAND_CLASS}
 
 
 def _identifier(name: str, what: str) -> str:
@@ -92,7 +93,11 @@ Models = Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda v: defaulte
 
 
 class Segment(Matching):
-    """Other models or hyperparameters for some series; the first segment that matches a series counts."""
+    """Other models or hyperparameters for some series; the first segment that matches a series counts.
+
+    Beside key and metadata columns `where` may name lifecycle (new, active, ended) and demand_class (smooth,
+    intermittent, erratic, lumpy, none, unknown), so that intermittent items need not pay for ARIMA.
+    """
 
     name: str
     """A name for messages."""
@@ -315,9 +320,8 @@ def _name_problems(config: Config) -> list[str]:
                 problems.append(f"data.{what}[{position}].key has {sorted(extra)}; the key is {sorted(key)}")
     problems += [f"fill.related.{name}: no such related series" for name in config.fill.related if name not in related]
     for segment in config.segments:
-        unknown = [c for c in segment.where if c not in key and c not in attributes]
-        if unknown:
-            problems.append(f"segment {segment.name!r}: no key or metadata column {unknown}")
+        wrong = condition_problems(segment.conditions, (*key, *attributes))
+        problems += [f"segment {segment.name!r}: {problem}" for problem in wrong]
         try:
             check_models(segment.models)
         except ValueError as error:

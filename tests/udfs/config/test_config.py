@@ -61,6 +61,11 @@ def test_every_mistake_is_listed_at_once(make_config: MakeConfig) -> None:
     [
         ({"dataset_group": "2 fast"}, "dataset_group"),
         ({"time_zone": "Mars/Olympus"}, "time zone 'Mars/Olympus' is not known"),
+        (
+            {"segments": [{"name": "s", "where": {"demand_class": ["bumpy"]}, "models": {"naive": {}}}]},
+            "segment 's': demand_class is never ['bumpy']; expected one of smooth, intermittent, erratic, lumpy",
+        ),
+        ({"dimensions": ["demand_class"]}, "'demand_class' cannot name a column"),
         ({"models": {}}, "name at least one model"),
         ({"bounds": {"lower": 2, "upper": 1}}, "lower must not exceed upper"),
         ({"lake": {}}, "give either path, or schema"),
