@@ -10,27 +10,21 @@ the JVM's own compilation.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from spark_job import generate, settings, used
+from spark_job import generate, options, settings, used
 
 MODELS = "naive,seasonal_naive,theta,ets,ces,mstl,npts,prophet,tsb,adida"
 
 
 def main() -> None:
     """Generate, run, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=20_000)
-    parser.add_argument("--length", type=int, default=200)
-    parser.add_argument("--windows", type=int, default=3)
-    parser.add_argument("--horizon", type=int, default=28)
-    parser.add_argument("--buckets", type=int, default=4)
+    parser = options(__doc__, series=20_000, windows=3, buckets=4)
     parser.add_argument("--models", default=MODELS)
     arguments = parser.parse_args()
-    arguments.model = ""
+    models = arguments.models.split(",")
 
     from jobs.backtest import backtest
     from udfs.config import load_config
@@ -40,8 +34,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        models = {"models": {model: {} for model in arguments.models.split(",")}}
-        config = load_config(settings(folder, arguments) | models)
+        config = load_config(settings(folder, arguments, models))
         spark = open_session(config)
         lake = Lake.of(spark, config)
         generate(lake, config, arguments.series, arguments.length)
@@ -55,7 +48,7 @@ def main() -> None:
             derive_metrics(lake, run.run_id, config)
         sys.stdout.write(
             f"{arguments.series:,} series of {arguments.length} points, {arguments.windows} windows, horizon "
-            f"{arguments.horizon}, {len(models['models'])} models\n"
+            f"{arguments.horizon}, {len(models)} models\n"
             f"models   {fitted.cpu:8.1f} s used, {run.core_seconds or 0.0:8.1f} s by the tasks' own clocks\n"
             f"choosing {chosen.cpu:8.1f} s used, {chosen.cpu / fitted.cpu:.1%} of the models', "
             f"{chosen.cpu / arguments.series * 1e6:,.0f} us a series, peak memory {chosen.peak / 2**30:.2f} GB\n"

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,14 +101,25 @@ def used() -> Iterator[Usage]:
         watcher.join()
 
 
-def settings(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
+def options(text: str | None, series: int, windows: int, buckets: int) -> argparse.ArgumentParser:
+    """What a benchmark of generated series is asked: their number and length, windows, horizon, buckets."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--series", type=int, default=series)
+    parser.add_argument("--length", type=int, default=200)
+    parser.add_argument("--windows", type=int, default=windows)
+    parser.add_argument("--horizon", type=int, default=28)
+    parser.add_argument("--buckets", type=int, default=buckets)
+    return parser
+
+
+def settings(folder: Path, arguments: argparse.Namespace, models: Sequence[str]) -> dict[str, object]:
     """The configuration of the benchmark."""
     return {
         "dataset_group": "benchmark",
         "frequency": "D",
         "horizon": arguments.horizon,
         "data": {"target": {"path": "not_read"}},
-        "models": {arguments.model: {}},
+        "models": {model: {} for model in models},
         "backtest": {"windows": arguments.windows},
         "lake": {"path": str(folder / "lake"), "buckets": arguments.buckets},
         "spark": {"conf": {"spark.driver.memory": "2g", "spark.sql.warehouse.dir": str(folder / "warehouse")}},
@@ -166,12 +177,7 @@ def bare_pass(lake: object, folder: Path) -> None:
 
 def main() -> None:
     """Generate, warm up, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=100_000)
-    parser.add_argument("--length", type=int, default=200)
-    parser.add_argument("--windows", type=int, default=2)
-    parser.add_argument("--horizon", type=int, default=28)
-    parser.add_argument("--buckets", type=int, default=16)
+    parser = options(__doc__, series=100_000, windows=2, buckets=16)
     parser.add_argument("--model", default="naive")
     arguments = parser.parse_args()
 
@@ -182,7 +188,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = load_config(settings(folder, arguments))
+        config = load_config(settings(folder, arguments, [arguments.model]))
         spark = open_session(config)
         lake = Lake.of(spark, config)
         generate(lake, config, arguments.series, arguments.length)

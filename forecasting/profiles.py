@@ -12,16 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from forecasting.batch import FloatArray, SeriesBatch, offsets_of, read_only
+from forecasting.demand import ADI_CUT, CV2_CUT, DEMAND_CLASSES
 from forecasting.frequency import Int64Array
 from forecasting.profile_kernels import MIN_OBSERVATIONS, N_PERIODS, count_rows, decompose_rows, spectrum_rows
 
-ADI_CUT = 1.32
-CV2_CUT = 0.49
-"""Syntetos, Boylan and Croston (2005), "On the categorization of demand patterns", Journal of the Operational Research
-Society 56, 495-503. A value on a cut belongs below it."""
 _TIE = 1e-12  # so that rounding moves no series that lies on a cut, such as one with sizes 3 and 17
-_CLASSES = np.array(["smooth", "intermittent", "erratic", "lumpy", "none", "unknown"], dtype=object)
-_NONE, _UNKNOWN = 4, 5
+_CLASSES = np.array(DEMAND_CLASSES, dtype=object)
+_NONE, _UNKNOWN = DEMAND_CLASSES.index("none"), DEMAND_CLASSES.index("unknown")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from udfs.lake import Lake, LakeInfo
 from udfs.views import existing_tables
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 MEDIANS = ("adi", "cv2", "trend_strength", "seasonal_strength", "spectral_entropy")
@@ -96,7 +96,7 @@ def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrid
         info=info,
         tables=tuple(TableFacts(name, lake.read(name).count(), lake.version(name)) for name in names),
         series=_series(lake) if "series" in names else None,
-        rejects=_counts(lake, "rejects", "reason") if "rejects" in names else {},
+        rejects=_counts(lake.read("rejects"), "reason") if "rejects" in names else {},
         runs=_runs(lake, "metrics" in names),
         holidays=described(lake) if "holidays" in names else None,
     )
@@ -106,22 +106,21 @@ def _series(lake: Lake) -> SeriesFacts:
     from pyspark.sql import functions as F
 
     rows = lake.read("series")
-    counts = rows.where(F.col("segment") == 0).groupBy("lifecycle").count().collect()
+    whole = rows.where(F.col("segment") == 0)
     span = rows.where(F.col("n") > 0).agg(F.min("start"), F.max("profile.last_observed")).first()
     first, last = (span[0], span[1]) if span is not None else (None, None)
-    lifecycle = {row["lifecycle"]: row["count"] for row in sorted(counts)}
-    if DEMAND_CLASS not in rows.select("profile.*").columns:  # packed before profiles said so much
+    lifecycle = dict(sorted(_counts(whole, "lifecycle").items()))
+    if not _has_classes(rows):
         return SeriesFacts(lifecycle, first, last)
-    whole = rows.where(F.col("segment") == 0).select("profile.*")
-    classes = whole.where(F.col(DEMAND_CLASS).isNotNull()).groupBy(DEMAND_CLASS).count().collect()
-    medians = whole.agg(*(F.median(name).alias(name) for name in MEDIANS)).first()
-    return SeriesFacts(
-        lifecycle,
-        first,
-        last,
-        {row[DEMAND_CLASS]: row["count"] for row in sorted(classes, key=lambda r: (-r["count"], r[DEMAND_CLASS]))},
-        {name: medians[name] for name in MEDIANS} if medians is not None else {},
-    )
+    profiles = whole.select("profile.*")
+    classes = _counts(profiles.where(F.col(DEMAND_CLASS).isNotNull()), DEMAND_CLASS)
+    medians = profiles.agg(*(F.median(name).alias(name) for name in MEDIANS)).first()
+    return SeriesFacts(lifecycle, first, last, classes, medians.asDict() if medians is not None else {})
+
+
+def _has_classes(series: DataFrame) -> bool:
+    """Whether the series were packed since profiles say what kind of demand they are."""
+    return DEMAND_CLASS in series.select("profile.*").columns
 
 
 def draw(config: ConfigSource, out: Path, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()) -> Path:
@@ -133,10 +132,9 @@ def draw(config: ConfigSource, out: Path, spark: SparkSession | None = None, *, 
     from pyspark.sql import functions as F
 
     lake = open_job(config, spark, overrides=overrides).lake
-    if lake.info() is None:
-        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    lake.identity()
     series = lake.read("series").where(F.col("segment") == 0)
-    if DEMAND_CLASS not in series.select("profile.*").columns:
+    if not _has_classes(series):
         raise InputError("the series were packed before profiles had a class; run `almanac ingest` on changed sources")
     known = series.where(F.col("profile.adi").isNotNull() & F.col("profile.cv2").isNotNull())
     some = known.orderBy(F.xxhash64(*lake.layout.key)).limit(SHOWN).select("profile.*")
@@ -145,9 +143,10 @@ def draw(config: ConfigSource, out: Path, spark: SparkSession | None = None, *, 
     return out
 
 
-def _counts(lake: Lake, name: str, column: str) -> dict[str, int]:
-    rows = lake.read(name).groupBy(column).count().collect()
-    return {row[column]: row["count"] for row in sorted(rows, key=lambda r: (-r["count"], r[column]))}
+def _counts(rows: DataFrame, column: str) -> dict[str, int]:
+    """How often each value of a column is there, the most frequent first."""
+    counted = rows.groupBy(column).count().collect()
+    return {row[column]: row["count"] for row in sorted(counted, key=lambda r: (-r["count"], r[column]))}
 
 
 def _runs(lake: Lake, scored: bool) -> tuple[RunFacts, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from forecasting import Bounds, SeriesBatch, fit
+from forecasting import SeriesBatch, fit
 from forecasting.evaluation.moving import window_fits
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows
 from forecasting.filling import FillRules, TargetFill, fill
@@ -132,7 +132,7 @@ def _timed(config: Config, batch: SeriesBatch, model: str, options: Mapping[str,
     """Seconds of a model for the sample: its backtest windows together, and the final forecast."""
     rules = FillRules(target=TargetFill(**config.fill.target.model_dump()))
     filled = fill(batch, rules, int(batch.start.min()))
-    bounds = Bounds(**config.bounds.model_dump())
+    bounds = config.bounds.of_forecasts
     ends = None
     if config.backtest.windows:
         plan = BacktestPlan(config.horizon, config.backtest.windows, config.offset, config.stride)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forecasting.demand import ADI_CUT, CV2_CUT
 from forecasting.evaluation.distribution import TAILS, Distribution
 from forecasting.evaluation.metrics import Layout
-from forecasting.profiles import ADI_CUT, CV2_CUT
 from udfs.errors import InputError
 from udfs.fan import Fan
 

@@ -92,9 +92,7 @@ def evaluate_forecasts(lake: Lake, run_id: str, config: Config) -> Arrival | Non
 
 
 def _frequency(lake: Lake) -> Frequency:
-    info = lake.info()
-    if info is None:
-        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    info = lake.identity()
     return Frequency.parse(info.frequency)
 
 

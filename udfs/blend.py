@@ -136,10 +136,11 @@ def _blended(batch: pa.RecordBatch, key: Sequence[str], blender: Blender) -> pa.
     table[series[mine], model[mine], window[mine]] = numbers[mine, : horizon * blender.width]
     actual = np.full((n, windows, horizon), np.nan)
     actual[series[mine], window[mine]] = numbers[mine, horizon * blender.width : -len(_BESIDE)]
+    beside = numbers[:, -len(_BESIDE) :]
     own = np.zeros((n, windows, len(models)), dtype=bool)
-    own[series[mine], window[mine], model[mine]] = numbers[mine, -1] == 0.0
+    own[series[mine], window[mine], model[mine]] = beside[mine, -1] == 0.0
     scales, starts = np.full((2, n, windows), np.nan), np.zeros((n, windows), dtype=np.int64)
-    scales[:, series[mine], window[mine]] = numbers[mine, -3:-1].T
+    scales[:, series[mine], window[mine]] = beside[mine, :-1].T
     starts[series[mine], window[mine]] = rows.field("forecast_start").cast(pa.int64()).to_numpy()[mine]
     flat = table.transpose(0, 2, 1, 3).reshape(n * windows, len(models), -1)
     out = blender.of(flat, without_fallbacks(weights[:, None], own).reshape(n * windows, -1)).reshape(n, -1)

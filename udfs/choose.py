@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from forecasting.postprocess import Bounds
 from udfs.blend import (
     STAGE,
     Blender,
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 def blender_of(config: Config) -> Blender:
     """How a config's members become one forecast."""
-    bounds = Bounds(**config.bounds.model_dump())
-    return Blender(config.selection.mode, config.quantiles, config.horizon, config.backtest.windows, bounds)
+    windows, bounds = config.backtest.windows, config.bounds.of_forecasts
+    return Blender(config.selection.mode, config.quantiles, config.horizon, windows, bounds)
 
 
 def write_decisions(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:

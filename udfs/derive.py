@@ -17,7 +17,6 @@ from udfs.derive_metrics import metric_rows
 from udfs.derive_selection import only_candidates
 from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, together
 from udfs.error_costs import OVER, UNDER, planned_value, planning_level, with_unit_costs
-from udfs.errors import InputError
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
 from udfs.schemas import BASELINE
@@ -63,9 +62,7 @@ def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
 
 def derive_forecasts(lake: Lake, run_id: str, config: Config) -> None:
     """`forecasts` of a run: a row a series and step. A step without a forecast has no row; the ledger says why."""
-    info = lake.info()
-    if info is None:
-        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    info = lake.identity()
     lake.ensure("forecasts")
     rows = forecast_rows(lake, run_id, config, Frequency.parse(info.frequency))
     lake.replace("forecasts", rows, {"run_id": run_id, "scenario": BASELINE})

@@ -80,9 +80,7 @@ def find_start(lake: Lake, config: Config) -> Start:
 
 def derive_parameters(lake: Lake, run_id: str) -> None:
     """`parameters` of a run, from its forecasts in `results`; replaces what was there in one commit."""
-    info = lake.info()
-    if info is None:
-        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    info = lake.identity()
     lake.ensure("parameters")
     lake.replace("parameters", parameter_rows(lake, run_id, Frequency.parse(info.frequency)), {"run_id": run_id})
 

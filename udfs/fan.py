@@ -46,9 +46,7 @@ def read_fan(lake: Lake, run: Run, item: str) -> Fan:
     """
     from pyspark.sql import functions as F
 
-    info = lake.info()
-    if info is None:
-        raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+    info = lake.identity()
     frequency = Frequency.parse(info.frequency)
     pieces = _rows(lake, "series", item).orderBy("segment").collect()
     if not pieces:

@@ -230,6 +230,13 @@ class Lake:
         self._info = LakeInfo(row["dataset_group"], row["frequency"], tuple(row["dimensions"]), row["buckets"])
         return self._info
 
+    def identity(self) -> LakeInfo:
+        """The lake's identity. Raises InputError for a lake that is not there yet, and as `info` does."""
+        info = self.info()
+        if info is None:
+            raise InputError("the lake is empty; run `almanac ingest` (or `almanac run`) first")
+        return info
+
     def check_identity(self, config: Config) -> LakeInfo | None:
         """The lake's identity if it belongs to the config's dataset group (None: not made yet); else InputError."""
         info = self.info()

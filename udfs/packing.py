@@ -20,18 +20,14 @@ from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, 
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
 from udfs.placement import placed
-from udfs.profile_columns import SHAPE
 from udfs.roles import Role, roles_of
+from udfs.schemas import PROFILE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 Sequences = Mapping[str, Mapping[str, int]]
 """role name -> source -> its sequence."""
-
-_PROFILE = {
-    "n_obs": "int", "n_missing": "int", "n_zero": "int", "mean": "double", "last_observed": "timestamp_ntz", **SHAPE,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def _as_table(packing: Packing, rows: DataFrame) -> DataFrame:
     texts = [_or(rows, c, "string", None) for c in layout.attributes]
     structs = [F.struct(*lists).alias("related")] if lists else []
     structs += [F.struct(*texts).alias("metadata")] if texts else []
-    profile = F.struct(*(F.col(c) for c in _PROFILE)).alias("profile")
+    profile = F.struct(*(F.col(c) for c in PROFILE)).alias("profile")
     return rows.select(
         *layout.key, F.lit(0).alias("segment"), "start", "n", "target", *structs, "lifecycle", profile, "bucket"
     )
@@ -129,7 +125,7 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         **dict.fromkeys(related, "array<double>"),
         **dict.fromkeys(attributes, "string"),
         "lifecycle": "string",
-        **_PROFILE,
+        **PROFILE,
     }
     return _mapped(rows, spec, schema).withColumn("bucket", bucket)
 

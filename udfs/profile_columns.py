@@ -10,22 +10,14 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.profiles import profile
 from udfs.arrow import ragged_lists, texts
 
-SHAPE = {
-    "adi": "double",
-    "cv2": "double",
-    "demand_class": "string",
-    "trend_strength": "double",
-    "seasonal_strength": "double",
-    "spectral_entropy": "double",
-    "dominating_periods": "array<double>",
-}
-"""Fields of `series.profile` and their types, as `forecasting.profiles.Profiles` defines them; NULL is undefined."""
-
 
 def shape_columns(
     values: FloatArray, offsets: Int64Array, start: Int64Array, frequency: Frequency, missing_is_zero: bool
 ) -> dict[str, pa.Array]:
-    """The fields of SHAPE for N packed series. missing_is_zero: a period without a row had no demand."""
+    """The fields of `series.profile` from `adi` on, for N packed series; NULL where undefined.
+
+    missing_is_zero: a period without a row had no demand.
+    """
     n = len(start)
     told = np.where(np.isnan(values), 0.0, values) if missing_is_zero else values
     found = profile(SeriesBatch(told, offsets, start, frequency, keys=[""] * n))
@@ -35,4 +27,4 @@ def shape_columns(
     periods = found.dominating_periods
     known = np.isfinite(periods)
     columns["dominating_periods"] = ragged_lists(periods[known], offsets_of(known.sum(axis=1)))
-    return {name: columns[name] for name in SHAPE}
+    return columns

@@ -168,12 +168,22 @@ def _series(layout: Layout) -> TableSchema:
     )
 
 
-PROFILE_TYPE = (
-    "struct<n_obs: int, n_missing: int, n_zero: int, mean: double, last_observed: timestamp_ntz, adi: double, "
-    "cv2: double, demand_class: string, trend_strength: double, seasonal_strength: double, spectral_entropy: double, "
-    "dominating_periods: array<double>>"
-)
-"""Counts, and what `forecasting.profiles` says of the shape; NULL where that is not defined."""
+PROFILE = {
+    "n_obs": "int",
+    "n_missing": "int",
+    "n_zero": "int",
+    "mean": "double",
+    "last_observed": "timestamp_ntz",
+    "adi": "double",
+    "cv2": "double",
+    "demand_class": "string",
+    "trend_strength": "double",
+    "seasonal_strength": "double",
+    "spectral_entropy": "double",
+    "dominating_periods": "array<double>",
+}
+"""Fields of `series.profile`: counts, and from `adi` on what `forecasting.profiles` defines, NULL where undefined."""
+PROFILE_TYPE = f"struct<{', '.join(f'{name}: {kind}' for name, kind in PROFILE.items())}>"
 
 
 def _results(layout: Layout) -> TableSchema:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from forecasting import Bounds
 from forecasting.evaluation.calibration import Intervals
 from forecasting.filling import FillRules, RelatedFill, TargetFill
 from forecasting.frequency import Frequency
@@ -253,7 +252,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
             target=TargetFill(**config.fill.target.model_dump()),
             related={name: RelatedFill(**rule.model_dump()) for name, rule in fills.items()},
         ),
-        bounds=Bounds(**config.bounds.model_dump()),
+        bounds=config.bounds.of_forecasts,
         related=related,
         calendar=calendar,
         paths=tuple(sys.path) if local else (),

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
+from forecasting.postprocess import Bounds
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
@@ -87,6 +88,11 @@ class BoundsConfig(Section):
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
             raise ValueError(f"lower is {self.lower} and upper is {self.upper}; lower must not exceed upper")
         return self
+
+    @property
+    def of_forecasts(self) -> Bounds:
+        """What forecasts are held to."""
+        return Bounds(self.lower, self.upper, self.whole_units)
 
 
 Models = Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda v: defaulted(v))]

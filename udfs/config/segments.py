@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from forecasting.demand import DEMAND_CLASSES
+
 LIFECYCLE, DEMAND_CLASS = "lifecycle", "demand_class"
 KINDS: Mapping[str, tuple[str, ...]] = {
     LIFECYCLE: ("new", "active", "ended"),
-    DEMAND_CLASS: ("smooth", "intermittent", "erratic", "lumpy", "none", "unknown"),
+    DEMAND_CLASS: DEMAND_CLASSES,
 }
 """Column -> what it can say."""
 
