@@ -3,6 +3,8 @@
 .PHONY: help demo test check bench accuracy wheel lock clean setup-demo setup-dev
 
 PYTHON := .venv/bin/python
+# Test processes, each with a Spark of its own (about 3 GB).
+WORKERS ?= 2
 ARGS ?=
 
 # The recipes use this checkout's Spark and Python, whatever the shell was set up for.
@@ -16,7 +18,7 @@ demo: setup-demo ## Forecast the daily flights of 2013: the whole pipeline on re
 	$(PYTHON) -m jobs.demo
 
 test: setup-dev ## Run the tests (ARGS="-k ets" for some of them)
-	$(PYTHON) -m pytest $(strip $(ARGS))
+	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(strip $(ARGS))
 
 check: setup-dev ## Check style, format and types
 	$(PYTHON) -m ruff check .

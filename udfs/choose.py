@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from udfs.blend import (
@@ -36,24 +37,46 @@ def blender_of(config: Config) -> Blender:
     return Blender(config.selection.mode, config.quantiles, config.horizon, windows, bounds)
 
 
-def write_decisions(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:
-    """Choose for every series of `sums`, calibrate, and write all of it; each table's part of the run is replaced."""
+@dataclass(frozen=True)
+class Decisions:
+    """What was decided for the series of a run. selection: rows of `selection`. backtests: the backtests of what was
+    selected, rows of `results`. calibration: the segments' adjustments."""
+
+    lake: Lake
+    run_id: str
+    selection: DataFrame
+    backtests: DataFrame
+    calibration: Calibration
+
+    def write_choice(self) -> None:
+        """Replace the run's part of `selection` and `calibration`."""
+        write_calibration(self.lake, self.run_id, self.calibration)
+        self.lake.replace("selection", self.selection, {"run_id": self.run_id})
+
+    def write_backtests(self) -> None:
+        """Replace the run's backtests of what was selected. After all else: whatever Spark keeps of rows read from
+        `results` is made anew once there is a commit to it."""
+        self.lake.replace("results", self.backtests, {"run_id": self.run_id, "stage": STAGE})
+
+
+@contextmanager
+def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterator[Decisions]:
+    """Choose for every series of `sums` and calibrate; nothing is written but by what is yielded, inside the block."""
     lake.ensure("selection", "calibration", "results")
     run = find(lake, run_id)
     everyone = _with_skipped(lake, run_id, sums)
     series = with_segment(lake, everyone, config, run.series_version if run else None)
-    with _chosen(lake, run_id, series, config) as selection:
-        blender = blender_of(config)
-        with kept(blended_backtests(lake, run_id, selection, blender)) as blended:
-            found = Calibration.none(blender)
-            if config.calibration.method == "conformal":
-                found = calibration(blended, blender, config.calibration.series_points)
-            final = final_backtests(lake, run_id, blended, blender, found)
-            lake.replace("results", final, {"run_id": run_id, "stage": STAGE})
-            write_calibration(lake, run_id, found)
-            factors = factor_rows(lake, blended, blender, found)
-            rows = selection.drop("factors").join(factors, list(lake.layout.key), "left")
-            lake.replace("selection", rows, {"run_id": run_id})
+    blender = blender_of(config)
+    with (
+        _chosen(lake, run_id, series, config) as selection,
+        kept(blended_backtests(lake, run_id, selection, blender)) as blended,
+    ):
+        found = Calibration.none(blender)
+        if config.calibration.method == "conformal":
+            found = calibration(blended, blender, config.calibration.series_points)
+        factors = factor_rows(lake, blended, blender, found)
+        rows = selection.drop("factors").join(factors, list(lake.layout.key), "left")
+        yield Decisions(lake, run_id, rows, final_backtests(lake, run_id, blended, blender, found), found)
 
 
 def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from forecasting.frequency import Frequency
 from forecasting.levels import quantile_column
 from udfs.blend import STAGE
-from udfs.choose import write_decisions
+from udfs.choose import decided
 from udfs.config import Config
 from udfs.derive_metrics import metric_rows
 from udfs.derive_selection import only_candidates
-from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, together
+from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, sums_of, together
 from udfs.error_costs import OVER, UNDER, planned_value, planning_level, with_unit_costs
 from udfs.lake import Lake, literal, quoted
 from udfs.runs import Run
@@ -36,16 +36,26 @@ def derive_backtest(lake: Lake, run_id: str, config: Config) -> None:
     if config.backtest.windows == 0:
         derive_selection(lake, run_id, config)
         return
-    with kept(_sums(lake, run_id, config, "backtest")) as sums:
-        write_decisions(lake, run_id, of_series(sums), config)
-        _write_metrics(lake, run_id, sums, config)
+    with (
+        kept(_sums(lake, run_id, config, "backtest")) as sums,
+        decided(lake, run_id, of_series(sums), config) as decisions,
+    ):
+        decisions.write_choice()
+        _write_metrics(
+            lake,
+            run_id,
+            sums,
+            sums_of(lake, decisions.backtests, config.quantiles, config.evaluation.error_cost),
+            config,
+        )
+        decisions.write_backtests()
 
 
 def derive_metrics(lake: Lake, run_id: str, config: Config) -> None:
     """`metrics` of a run's backtest windows: per item, per value of each metadata column, per horizon step and in
     total; per window and over all windows (-1). With the pseudo-model `selected` where a selection is stored."""
     with kept(_sums(lake, run_id, config, "backtest")) as sums:
-        _write_metrics(lake, run_id, sums, config)
+        _write_metrics(lake, run_id, sums, _sums(lake, run_id, config, STAGE), config)
 
 
 def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
@@ -56,8 +66,13 @@ def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
     if config.backtest.windows == 0:
         _write_selection(lake, run_id, only_candidates(lake, run_id, config))
         return
-    with kept(series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost)) as sums:
-        write_decisions(lake, run_id, sums, config)
+    costs = config.evaluation.error_cost
+    with (
+        kept(series_sums(lake, run_id, config.quantiles, costs)) as sums,
+        decided(lake, run_id, sums, config) as decisions,
+    ):
+        decisions.write_choice()
+        decisions.write_backtests()
 
 
 def derive_forecasts(lake: Lake, run_id: str, config: Config) -> None:
@@ -105,9 +120,8 @@ def _write_selection(lake: Lake, run_id: str, rows: DataFrame) -> None:
     lake.replace("selection", rows, {"run_id": run_id})
 
 
-def _write_metrics(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> None:
+def _write_metrics(lake: Lake, run_id: str, sums: DataFrame, chosen: DataFrame, config: Config) -> None:
     lake.ensure("metrics")
-    chosen = _sums(lake, run_id, config, STAGE)
     rows = metric_rows(lake, run_id, together(lake, sums, chosen), config)
     windows = [ALL_WINDOWS, *range(1, config.backtest.windows + 1)]
     lake.replace("metrics", rows, {"run_id": run_id, "window": windows})

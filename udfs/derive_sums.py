@@ -103,6 +103,13 @@ def _sums(
     results = lake.read("results").where(
         (F.col("run_id") == run_id) & F.col("stage").isin(list(stages)) & (F.col("status") != "skipped")
     )
+    return sums_of(lake, results, levels, costs, steps=steps)
+
+
+def sums_of(
+    lake: Lake, results: DataFrame, levels: Sequence[float], costs: ErrorCost | None, *, steps: bool = True
+) -> DataFrame:
+    """The sums of some rows of `results`, as `step_and_series_sums`; without steps their column is NULL."""
     key = lake.layout.key
     identity = (*key, "bucket", "model", "window")
     rows = with_unit_costs(lake, results, costs)
