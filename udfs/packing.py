@@ -19,6 +19,7 @@ from udfs.config import Config
 from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, pack_batches
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
+from udfs.periods import Kept
 from udfs.placement import placed
 from udfs.roles import Role, roles_of
 from udfs.schemas import PROFILE
@@ -32,13 +33,15 @@ Sequences = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Packing:
-    """What is packed. sequences: the sources that count, by role. common_end: ordinal of the last period of all."""
+    """What is packed. sequences: the sources that count, by role. common_end: ordinal of the last period of all.
+    kept: the periods that series have, where the data's first or last is dropped."""
 
     lake: Lake
     config: Config
     info: LakeInfo
     sequences: Sequences
     common_end: int
+    kept: Kept = Kept()
 
     @property
     def frequency(self) -> Frequency:
@@ -109,7 +112,9 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         frequency=packing.info.frequency,
         columns=columns,
         attributes=attributes,
-        common_end=packing.common_end,
+        common_end=packing.common_end if packing.kept.last is None else min(packing.common_end, packing.kept.last),
+        first=packing.kept.first,
+        last=packing.kept.last,
         per_series=packing.config.forecast_start == "per_series",
         missing_is_zero=packing.config.fill.target.middle == "zero",
     )

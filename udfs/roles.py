@@ -116,5 +116,7 @@ def _role(
         "time_zone": config.time_zone,
         "forecast_start": config.forecast_start,  # decides the lifecycle
     }
+    if kind == "target" and config.ingest.partial_periods.drops:
+        decisive["partial_periods"] = config.ingest.partial_periods.model_dump()  # raw times are known while reading
     digest = hashlib.sha256(as_json(decisive).encode()).hexdigest()[:16]
     return Role(name, place, kind, source, key, tuple(values), aggregations, columns, digest)

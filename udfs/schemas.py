@@ -63,6 +63,19 @@ def _sources() -> TableSchema:
     )
 
 
+def _source_times() -> TableSchema:
+    return TableSchema(
+        "source_times",
+        (
+            _SOURCE,
+            _required("first_time", "timestamp_ntz", "earliest raw time of its target rows, on the grid's clock"),
+            _required("last_time", "timestamp_ntz", "latest raw time"),
+            _c("step", "string", "step that most series have in what was read with it; NULL where none could tell"),
+        ),
+        primary_key=("source",),
+    )
+
+
 def _target(layout: Layout) -> TableSchema:
     return TableSchema(
         "target",

@@ -14,6 +14,7 @@ from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
+from udfs.config.grid import FrequencyCheck, PartialPeriods, TimeAlignment, alignment_problems
 from udfs.config.holidays import HolidaysConfig
 from udfs.config.segments import DEMAND_CLASS, condition_problems
 from udfs.config.sources import NAME, Data, Matching, Section, defaulted
@@ -151,6 +152,8 @@ class Ingest(Section):
     """Incremental: sources named now are added or replace their own part. full: they are all there is."""
     max_rejected_share: float = Field(default=0.1, ge=0, le=1)
     """More refused rows than this share is an error and leaves the lake as it was."""
+    frequency_check: FrequencyCheck = FrequencyCheck()
+    partial_periods: PartialPeriods = PartialPeriods()
 
 
 class Limits(Section):
@@ -186,6 +189,7 @@ class Config(Section):
     """Name of the data in this lake: letters, digits, underscores."""
     frequency: str
     """D, W, W-THU, MS, ME, QS, YS, h, 15min, … or an ISO 8601 period."""
+    time_alignment: TimeAlignment = TimeAlignment()
     time_zone: str | None = None
     """Zone of the timestamps; hourly and finer data are then put on the grid in UTC. null: times are naive."""
     dimensions: tuple[str, ...] = Field(default=(), max_length=10)
@@ -274,8 +278,8 @@ class Config(Section):
 
     @property
     def grid(self) -> Frequency:
-        """The frequency, parsed."""
-        return Frequency.parse(self.frequency)
+        """The frequency, parsed, as time_alignment lets it begin."""
+        return self.time_alignment.of(Frequency.parse(self.frequency))
 
     @property
     def offset(self) -> int:
@@ -310,7 +314,7 @@ def check_models(models: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _name_problems(config: Config) -> list[str]:
     """Names that must agree between sections."""
-    problems: list[str] = []
+    problems: list[str] = list(alignment_problems(config.frequency, config.time_alignment))
     key = set(config.key)
     related = [name for source in config.data.related for name in source.series]
     attributes = list(config.data.attributes)
