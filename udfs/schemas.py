@@ -376,6 +376,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
     tables = (
         _lake(),
         _sources(),
+        _source_times(),
         _target(layout),
         _related(layout),
         _items(layout),
