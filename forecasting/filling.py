@@ -4,18 +4,19 @@ The target has three regions: front (from the global start to a series' first ob
 and last observation) and back (from its last observation to the global end). A related column has middle, back and
 future (after the end of the history). A gap is filled with one value: a constant, or the mean, median, smallest or
 largest of the 64 latest observations before it. Beyond the service, related columns take the last value before the gap
-(ffill) or, in the middle, the straight line between the values on both sides (linear). Filled values never feed another gap's statistic.
+(ffill) or, in the middle, the straight line between the values on both sides (linear). Filled values never feed
+another gap's statistic.
 
 **Nothing leaks.** A gap's value uses only what came before it. What comes after it can matter in one way: it decides
-whether the gap is middle or back. So a gap that spans a backtest cutoff (`cutoffs`) takes the back rule up to the
-last cutoff that it spans and the middle rule after it: a window whose cutoff lies in the gap sees what a series that
-ends there would, whatever follows, and one batch serves all windows. What remains: a window with a later cutoff sees
-the back rule in the first part of a gap that an earlier cutoff spans, where a series that ends at its own cutoff has
-the middle rule. The two differ only where the rules do, and neither looks ahead. A series that begins after a cutoff
-is seen there as its front fill. `linear` goes from the last value before a gap to the first one after it, in the part
+whether the gap is middle or back. So a gap that spans a backtest cutoff (`cutoffs`) takes the back rule up to the last
+cutoff that it spans and the middle rule after it: a window whose cutoff lies in the gap sees what a series that ends
+there would, whatever follows, and one batch serves all windows. What remains: a window with a later cutoff sees the
+back rule in the first part of a gap that an earlier cutoff spans, where a series that ends at its own cutoff has the
+middle rule. The two differ only where the rules do, and neither looks ahead. A series that begins after a cutoff is
+seen there as its front fill. `linear` goes from the last value before a gap to the first one after it, in the part
 after the last cutoff that the gap spans, which only windows see that see both. Fill without cutoffs for the final
-forecast. In a related column that is known in
-future, values after a cutoff are known by declaration and gaps after it take the middle rule, not the future rule.
+forecast. In a related column that is known in future, values after a cutoff are known by declaration and gaps after it
+take the middle rule, not the future rule.
 """
 
 from __future__ import annotations
@@ -147,10 +148,10 @@ def fill(
     global_start, global_end: ordinals of the data set's first and last period, to which front and back fill lengthen
     series; None: a series keeps its own start or end. Where a series goes beyond global_end its own end counts. A
     series without history stays empty. horizon: periods after the end that `future` fills. cutoffs: int64 [N, W],
-    ordinals of the last period that each backtest window may see (`windows.window_cutoffs`); see the module.
-    Front fill lengthens series: compute window ends from the filled batch. rules: one for all, or several, and then
-    group: int64 [N], the position of each series' rules. A period that is marked MASKED or CLOSED is not filled. Raises ValueError for a related column
-    that the batch does not have.
+    ordinals of the last period that each backtest window may see (`windows.window_cutoffs`); see the module. Front
+    fill lengthens series: compute window ends from the filled batch. rules: one for all, or several, and then group:
+    int64 [N], the position of each series' rules. A period that is marked MASKED or CLOSED is not filled. Raises
+    ValueError for a related column that the batch does not have.
     """
     sets = (rules,) if isinstance(rules, FillRules) else tuple(rules)
     named = sorted({name for each in sets for name in each.related})

@@ -127,8 +127,14 @@ def is_partial(grid: Frequency, step: Frequency, time_us: int, *, last: bool) ->
     if step.months:
         label = np.int64(time_us).astype("M8[us]")
         month = label.astype("M8[M]")
-        day = 1 if step.month_end else min(int((label.astype("M8[D]") - month.astype("M8[D]")).astype(int)) + 1, LATEST_DAY)
-        own = Frequency(0, step.months, (int(month.astype(int)) + step.month_end) % step.months, step.month_end, day=day)
+        day = (
+            1
+            if step.month_end
+            else min(int((label.astype("M8[D]") - month.astype("M8[D]")).astype(int)) + 1, LATEST_DAY)
+        )
+        own = Frequency(
+            0, step.months, (int(month.astype(int)) + step.month_end) % step.months, step.month_end, day=day
+        )
     else:
         own = Frequency(step.step_us, 0, time_us % step.step_us)
     nearby = int(own.labels(own.ordinals([time_us]) + (1 if last else -1))[0])

@@ -15,10 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.closures import Mask, OpeningHours
 from forecasting.frequency import Frequency, Int64Array
 from udfs.arrow import ragged_lists, timestamps
-from udfs.profile_columns import shape_columns
+from udfs.observing import hidden_periods
+from udfs.profile_columns import counts_without, shape_columns
 
 KEY_HASH, KIND, ORDINAL, SEQUENCE = "#hash", "#kind", "#ordinal", "#sequence"
 TARGET_KIND, ITEMS_KIND = 0, -1
@@ -35,7 +37,8 @@ class PackSpec:
     common_end: ordinal of the last period of the whole data set. per_series: silence is judged from each series' own
     end. missing_is_zero: for the class of demand, a period without a row had none. bare: only the related columns are
     packed, each key from its first period (tables keyed by a part of the key). first, last: periods before and after
-    have no target (see `udfs.periods`); None: all have.
+    have no target (see `udfs.periods`); None: all have. masks, week, open_column: what is no observation and does not
+    count in the profile (see `udfs.observing`).
     """
 
     key: tuple[str, ...]
@@ -48,6 +51,9 @@ class PackSpec:
     bare: bool = False
     first: int | None = None
     last: int | None = None
+    masks: tuple[Mask, ...] = ()
+    week: OpeningHours | None = None
+    open_column: str | None = None
 
     @property
     def related(self) -> tuple[tuple[int, str], ...]:
@@ -152,10 +158,14 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
         "n": pa.array(np.diff(offsets).astype(np.int32)),
         "target": ragged_lists(dense, offsets),
     }
-    for k, name in spec.related:
-        columns[name] = ragged_lists(*_through_last_known(by_kind[k][name], start))
+    related = {name: _through_last_known(by_kind[k][name], start) for k, name in spec.related}
+    columns |= {name: ragged_lists(*lists) for name, lists in related.items()}
     columns |= _described(dense, offsets, start, frequency, spec)
-    columns |= shape_columns(dense, offsets, start, frequency, spec.missing_is_zero)
+    packed = SeriesBatch(dense, offsets, start, frequency, [""] * n)
+    hidden = hidden_periods(spec.masks, spec.week, spec.open_column, packed, related)
+    columns |= shape_columns(dense, offsets, start, frequency, spec.missing_is_zero, hidden)
+    if hidden is not None:
+        columns |= counts_without(dense, offsets, hidden)
     is_item = kind == ITEMS_KIND
     columns |= _latest_metadata(table, is_item, row_key, n, spec.attributes)
     known = np.zeros(n, dtype=bool)

@@ -145,7 +145,13 @@ def _commit(work: _Commit, checked: Checked) -> None:
     after = _touched(work) if known_end is None else _Touched(known_end, None)
     buckets: set[int] | None = None
     same_periods = whole == whole_before
-    if before is not None and same_periods and before.end == after.end and before.buckets is not None and after.buckets is not None:
+    if (
+        before is not None
+        and same_periods
+        and before.end == after.end
+        and before.buckets is not None
+        and after.buckets is not None
+    ):
         buckets = before.buckets | after.buckets
     packing = Packing(lake, work.config, work.info, sequences(work.done), after.end, whole)
     if buckets is None or buckets:

@@ -19,6 +19,7 @@ from udfs.config import Config
 from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, pack_batches
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
+from udfs.observing import masks_of
 from udfs.periods import Kept
 from udfs.placement import placed
 from udfs.roles import Role, roles_of
@@ -106,6 +107,7 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         long.append(rows if buckets is None else rows.where(F.col("bucket").isin(sorted(buckets))))
         if role.timed:
             columns[kind] = dict(role.aggregations)
+    opening = packing.config.opening
     attributes = tuple(a for role in roles if role.kind == "items" for a in role.values)
     spec = PackSpec(
         key=key,
@@ -117,6 +119,9 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         last=packing.kept.last,
         per_series=packing.config.forecast_start == "per_series",
         missing_is_zero=packing.config.fill.target.middle == "zero",
+        masks=masks_of(packing.config),
+        week=None if opening is None or not opening.by_calendar else opening.week(packing.config.time_zone),
+        open_column=None if opening is None else opening.column,
     )
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), long)
     rows = placed(rows.withColumn("place", F.col("bucket")), packing.info.buckets)

@@ -133,7 +133,9 @@ def test_partial_weeks_are_dropped_until_they_are_whole(
     assert "last period of the data, 2024-01-22T00:00" in dropped[1]
     assert "points of 2 series" in dropped[1]
     more = tmp_path / "more.csv"
-    more.write_text("\n".join(["item_id,timestamp,target", *(f"a,{d},{v}" for _, d, v in daily("a", "2024-01-24", "2024-01-28"))]))
+    more.write_text(
+        "\n".join(["item_id,timestamp,target", *(f"a,{d},{v}" for _, d, v in daily("a", "2024-01-24", "2024-01-28"))])
+    )
     second = load_config(content | {"data": {"target": {"path": [content["data"]["target"]["path"], str(more)]}}})
     report = ingest(second, spark)
     assert series_of(spark, second) == {
@@ -150,9 +152,7 @@ def test_partial_weeks_are_kept_unless_told(spark: SparkSession, make_config: Ma
 
 
 @pytest.mark.parametrize(("first", "hours"), [("2024-03-30", 23), ("2024-10-26", 25)])
-def test_a_day_of_23_and_one_of_25_hours(
-    spark: SparkSession, make_config: MakeConfig, first: str, hours: int
-) -> None:
+def test_a_day_of_23_and_one_of_25_hours(spark: SparkSession, make_config: MakeConfig, first: str, hours: int) -> None:
     """Three local days around a change of the clocks in Paris, with a row an hour of real time."""
     from datetime import datetime, timedelta, timezone
     from zoneinfo import ZoneInfo

@@ -46,9 +46,7 @@ class TimeAlignment(Section):
         """The frequency that begins so. Raises FrequencyError where it cannot."""
         if self.nothing:
             return frequency
-        return frequency.begun(
-            hour=self.hour, weekday=self.day_of_week, day=self.day_of_month, month=self.month
-        )
+        return frequency.begun(hour=self.hour, weekday=self.day_of_week, day=self.day_of_month, month=self.month)
 
 
 class PartialPeriods(Section):
