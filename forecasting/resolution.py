@@ -55,15 +55,18 @@ def _steps() -> tuple[Step, ...]:
     minute, hour = ("second",), ("second", "minute5", "minute3", "minute4")
     day = (*hour, "hour8", "hour3")
     found = [Step("min", MINUTE_US, _mask(*minute)), Step("5min", 5 * MINUTE_US, _mask(*minute, "minute5"))]
-    for n, more in ((10, ("minute4:1",)), (15, ("minute3",)), (20, ("minute4",)), (30, ("minute3", "minute4:1"))):
+    Parts = tuple[tuple[int, tuple[str, ...]], ...]
+    minutes: Parts = ((10, ("minute4:1",)), (15, ("minute3",)), (20, ("minute4",)), (30, ("minute3", "minute4:1")))
+    for n, more in minutes:
         found.append(Step(f"{n}min", n * MINUTE_US, _mask(*minute, "minute5", *more)))
     found.append(Step("h", HOUR_US, _mask(*hour)))
-    parts = ((2, ("hour8:1",)), (3, ("hour3",)), (4, ("hour8:2",)), (6, ("hour8:1", "hour3")), (8, ("hour8",)))
-    for n, more in (*parts, (12, ("hour8:2", "hour3"))):
+    hours: Parts = ((2, ("hour8:1",)), (3, ("hour3",)), (4, ("hour8:2",)), (6, ("hour8:1", "hour3")), (8, ("hour8",)))
+    for n, more in (*hours, (12, ("hour8:2", "hour3"))):
         found.append(Step(f"{n}h", n * HOUR_US, _mask(*hour, *more)))
     found.append(Step("D", DAY_US, _mask(*day)))
-    for name, n, more in (("W", 1, ()), ("2W", 2, ("week4:1",)), ("4W", 4, ("week4",))):
-        found.append(Step(name, n * WEEK_US, _mask(*day, "weekday", *more)))
+    weeks: Parts = ((1, ()), (2, ("week4:1",)), (4, ("week4",)))
+    for n, more in weeks:
+        found.append(Step(f"{n if n > 1 else ''}W", n * WEEK_US, _mask(*day, "weekday", *more)))
     months: tuple[tuple[str, int, tuple[str, ...]], ...] = (
         ("M", 1, ()), ("2M", 2, ("month4:1",)), ("Q", 3, ("month3",)), ("4M", 4, ("month4",)),
         ("6M", 6, ("month4:1", "month3")), ("Y", 12, ("month4", "month3")),
@@ -127,14 +130,10 @@ def is_partial(grid: Frequency, step: Frequency, time_us: int, *, last: bool) ->
     if step.months:
         label = np.int64(time_us).astype("M8[us]")
         month = label.astype("M8[M]")
-        day = (
-            1
-            if step.month_end
-            else min(int((label.astype("M8[D]") - month.astype("M8[D]")).astype(int)) + 1, LATEST_DAY)
-        )
-        own = Frequency(
-            0, step.months, (int(month.astype(int)) + step.month_end) % step.months, step.month_end, day=day
-        )
+        day = int((label.astype("M8[D]") - month.astype("M8[D]")).astype(int)) + 1
+        day = 1 if step.month_end else min(day, LATEST_DAY)
+        phase = (int(month.astype(int)) + step.month_end) % step.months
+        own = Frequency(0, step.months, phase, step.month_end, day=day)
     else:
         own = Frequency(step.step_us, 0, time_us % step.step_us)
     nearby = int(own.labels(own.ordinals([time_us]) + (1 if last else -1))[0])

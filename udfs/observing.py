@@ -1,4 +1,4 @@
-"""From the config to what says which periods are observations: opening calendar and masks, for tasks and for packing."""
+"""From the config to what says which periods are observations: opening calendar, masks and fill rules of groups."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from udfs.lake import Lake
 
 FILL_GROUP = "fill:group"
-"""The column of a task's batch with the position of each series' fill rules; behind the last group: the rules of all."""
+"""The column of a task's batch with the position of each series' fill rules, those of all others last."""
 
 
 def masks_of(config: Config) -> tuple[Mask, ...]:

@@ -20,7 +20,7 @@ from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, 
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
 from udfs.observing import masks_of
-from udfs.periods import Kept
+from udfs.periods import EVERY_PERIOD, Kept
 from udfs.placement import placed
 from udfs.roles import Role, roles_of
 from udfs.schemas import PROFILE
@@ -42,7 +42,7 @@ class Packing:
     info: LakeInfo
     sequences: Sequences
     common_end: int
-    kept: Kept = Kept()
+    kept: Kept = EVERY_PERIOD
 
     @property
     def frequency(self) -> Frequency:

@@ -32,8 +32,8 @@ class Part:
     scale, squared_scale: [N, W], of MASE and of RMSSE. refit: how each series comes to its fit, None where all are
     fitted anew. window: the number of the first of the W windows. own: int64 [N, W], periods up to the cutoff from a
     series' own first one, before any fill. short: no series has the history that these windows need. masked: int64
-    [N, W], points of the visible history that are no observations. closed: bool [N, W, H], steps that are closed; None:
-    none is.
+    [N, W], points of the visible history that are no observations. closed: bool [N, W, H], steps that are closed;
+    None: none is.
     """
 
     source: pa.RecordBatch

@@ -33,6 +33,10 @@ class Kept:
     last: int | None = None
 
 
+EVERY_PERIOD = Kept()
+"""No period is dropped."""
+
+
 def keep_times(lake: Lake, config: Config, counts: Counts, replaced: Collection[str]) -> None:
     """Write the times of the target's sources that were read; where no period is ever dropped, nothing is kept.
 
@@ -55,14 +59,14 @@ def kept_periods(lake: Lake, config: Config, frequency: Frequency) -> Kept:
 
     rule = config.ingest.partial_periods
     if not rule.drops or not lake.exists(TABLE):
-        return Kept()
+        return EVERY_PERIOD
     rows = lake.read(TABLE)
     found = rows.agg(
         F.min("first_time").alias("first"), F.max("last_time").alias("last"),
         F.collect_list(F.struct("last_time", "step")).alias("steps"),
     ).first()  # fmt: skip
     if found is None or found["first"] is None:
-        return Kept()
+        return EVERY_PERIOD
     # The newest source that could tell says how often rows come now.
     told = sorted((r["last_time"], r["step"]) for r in found["steps"] if r["step"] is not None)
     step = finer(told[-1][1] if told else IRREGULAR, frequency)
@@ -97,4 +101,4 @@ def _datetime(microseconds: int) -> object:
     return np.datetime64(microseconds, "us").item()
 
 
-__all__ = ["TABLE", "Kept", "dropped_notes", "keep_times", "kept_periods"]
+__all__ = ["EVERY_PERIOD", "TABLE", "Kept", "dropped_notes", "keep_times", "kept_periods"]

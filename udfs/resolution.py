@@ -46,7 +46,7 @@ def code(time: Column) -> Column:
 
 
 def sample_of(sources: int) -> int:
-    """One in how many series is asked: rows of a series in many sources cannot be brought together before they move."""
+    """One in how many series is asked: a series' rows in many sources cannot be brought together before they move."""
     return max(1, min(sources // _SOURCES_PER_SAMPLE, _LARGEST_SAMPLE))
 
 

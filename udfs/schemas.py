@@ -13,6 +13,7 @@ from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 from udfs.metrics_schema import metrics_schema
+from udfs.source_times_schema import source_times_schema
 from udfs.tuning_schema import tuning_schema
 
 __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
@@ -60,19 +61,6 @@ def _sources() -> TableSchema:
             _required("ingested_at", "timestamp", "when"),
         ),
         primary_key=("role", "source"),
-    )
-
-
-def _source_times() -> TableSchema:
-    return TableSchema(
-        "source_times",
-        (
-            _SOURCE,
-            _required("first_time", "timestamp_ntz", "earliest raw time of its target rows, on the grid's clock"),
-            _required("last_time", "timestamp_ntz", "latest raw time"),
-            _c("step", "string", "step that most series have in what was read with it; NULL where none could tell"),
-        ),
-        primary_key=("source",),
     )
 
 
@@ -224,7 +212,7 @@ def _results(layout: Layout) -> TableSchema:
             _c(
                 "n_masked",
                 "bigint",
-                "points of the history that are no observations: masked, or closed by the calendar",
+                "points of the history that are masked or closed",
             ),
             _c("n_closed", "bigint", "steps that are closed: their forecast is 0"),
             _required("evaluations", "bigint", "likelihood passes spent"),
@@ -382,7 +370,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
     tables = (
         _lake(),
         _sources(),
-        _source_times(),
+        source_times_schema(),
         _target(layout),
         _related(layout),
         _items(layout),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from udfs.spec import ModelSpec
 
 WHOLE_SEASONS = ("seasonal_naive", "npts")
-"""Models that take an observation of every phase of the season, and that a weekday without any leaves without a season.
+"""Models that need an observation in every phase of the season: a weekday without any leaves them without a season.
 They get the last open value in closed periods; all others skip these periods as missing."""
 
 

@@ -79,9 +79,10 @@ def test_a_year_that_begins_in_april_and_a_quarter_on_the_15th() -> None:
 
 @pytest.mark.parametrize(
     ("freq", "options", "message"),
-    [("D", {"weekday": "MON"}, "day_of_week needs"), ("MS", {"hour": 3}, "hour needs"), ("h", {"hour": 3}, "hour needs"),
-     ("ME", {"day": 15}, "labelled by its start"), ("W", {"day": 15}, "day_of_month needs"),
-     ("MS", {"month": 4}, "month needs"), ("5M", {"month": 4}, "month needs")],
+    [("D", {"weekday": "MON"}, "day_of_week needs"), ("MS", {"hour": 3}, "hour needs"),
+     ("h", {"hour": 3}, "hour needs"), ("ME", {"day": 15}, "labelled by its start"),
+     ("W", {"day": 15}, "day_of_month needs"), ("MS", {"month": 4}, "month needs"),
+     ("5M", {"month": 4}, "month needs")],
 )  # fmt: skip
 def test_what_a_frequency_cannot_begin_with_is_said(freq: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(FrequencyError, match=message):

@@ -44,9 +44,8 @@ def test_codes_are_those_of_arrays(spark: SparkSession) -> None:
     from pyspark.sql import functions as F
 
     rng = np.random.default_rng(3)
-    times = np.concatenate([
-        rng.integers(-(10**15), 4 * 10**15, 300), np.arange("2023-12-20", "2024-03-10", dtype="M8[D]").astype("M8[us]").astype(np.int64),
-    ])  # fmt: skip
+    days = np.arange("2023-12-20", "2024-03-10", dtype="M8[D]").astype("M8[us]").astype(np.int64)
+    times = np.concatenate([rng.integers(-(10**15), 4 * 10**15, 300), days])
     rows = spark.createDataFrame([(int(t),) for t in times], "t bigint")
     found = [r[0] for r in rows.select(resolution.code(F.col("t"))).collect()]
     np.testing.assert_array_equal(found, codes(times))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 FREQUENCIES = ["min", "15min", "h", "6h", "D", "3D@1970-01-02", "D@1970-01-01T06:00", "W-THU", "2W@2020-01-07", "MS",
-               "ME", "QS-FEB", "QE-DEC", "YS-JAN", "YE-JUN", "4MS@1970-03", "MS@15", "QS-FEB@28", "YS-APR@06"]  # fmt: skip
+               "ME", "QS-FEB", "QE-DEC", "YS-JAN", "YE-JUN", "4MS@1970-03", "MS@15",
+               "QS-FEB@28", "YS-APR@06"]  # fmt: skip
 TIMES = [
     "1699-12-31T23:59:59.999999", "1969-12-31T23:59:59.999999", "1970-01-01", "2000-02-29T12:00:00.000001",
     "2020-03-08T02:30", "2020-11-01T01:30", "2021-01-31", "2190-12-31T23:59:59.999999",

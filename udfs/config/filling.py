@@ -53,8 +53,8 @@ class FillGroup(Matching):
 
 
 class Fill(Section):
-    """Fill keys: zero, nan, mean, median, min, max (of the 64 latest observations), or a number; in related series also
-    ffill (the last value before) and, in the middle, linear (between the values on both sides)."""
+    """Fill keys: zero, nan, mean, median, min, max (of the 64 latest observations), or a number; in related series
+    also ffill (the last value before) and, in the middle, linear (between the values on both sides)."""
 
     target: TargetFill = TargetFill()
     related: dict[str, RelatedFill] = Field(default_factory=dict)
