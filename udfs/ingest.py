@@ -139,7 +139,7 @@ def _commit(work: _Commit, checked: Checked) -> None:
     if leftovers or rejects is not None:
         writes.append(partial(_write_rejects, work, rejects))
     _at_once(writes)
-    keep_times(lake, work.config, checked.counts, changes.replaced.get("target", ()))
+    keep_times(lake, work.config, checked.counts, changes.replaced.get("target", ()), fresh=changes.fresh)
     whole = kept_periods(lake, work.config, Frequency.parse(work.info.frequency))
     known_end = checked.counts.last_ordinal if changes.fresh else None
     after = _touched(work) if known_end is None else _Touched(known_end, None)

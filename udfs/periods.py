@@ -37,10 +37,10 @@ EVERY_PERIOD = Kept()
 """No period is dropped."""
 
 
-def keep_times(lake: Lake, config: Config, counts: Counts, replaced: Collection[str]) -> None:
+def keep_times(lake: Lake, config: Config, counts: Counts, replaced: Collection[str], *, fresh: bool) -> None:
     """Write the times of the target's sources that were read; where no period is ever dropped, nothing is kept.
 
-    replaced: sources of the target that were read or removed.
+    replaced: sources of the target that were read or removed. fresh: no other source counts.
     """
     if not config.ingest.partial_periods.drops or not replaced:
         return
@@ -50,7 +50,7 @@ def keep_times(lake: Lake, config: Config, counts: Counts, replaced: Collection[
         for source, (first, last) in sorted(counts.times.items())
     ]
     lake.ensure(TABLE)
-    lake.replace(TABLE, lake.rows(TABLE, records), {"source": sorted({*replaced, *counts.times})})
+    lake.replace(TABLE, lake.rows(TABLE, records), {} if fresh else {"source": sorted({*replaced, *counts.times})})
 
 
 def kept_periods(lake: Lake, config: Config, frequency: Frequency) -> Kept:

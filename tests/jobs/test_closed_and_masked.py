@@ -1,4 +1,4 @@
-"""Stock-outs and an opening calendar, from rows to forecasts: not filled, not scored, closed days are forecast as 0."""
+"""Stock-outs and an opening calendar, from rows to forecasts: not filled, not scored, closed days forecast as 0."""
 
 from __future__ import annotations
 
