@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import DAY_US, WEEK_US, Frequency
@@ -15,7 +15,7 @@ from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
 from udfs.lake import Lake, LakeInfo
 from udfs.placement import placed
-from udfs.resolution import ENOUGH_VOTES, counted_with_steps, frequency_notes, sample_of, times_and_steps
+from udfs.resolution import ENOUGH_VOTES, counted_with_steps, frequency_notes, sample_for, times_and_steps
 from udfs.roles import Role
 from udfs.sources import Located
 from udfs.unreadable import explained
@@ -151,7 +151,7 @@ class _Cleaner:
 
         if self.role.kind == "target" and not has_ambiguity(self.role):
             sources = len(self.rows.sources)
-            found = counted_with_steps(self.marked(), self.role.key, sources, sample_of(sources))
+            found = counted_with_steps(self.marked(), self.role.key, sources, self.sample)
             return found.select(F.lit(self.role.name).alias("role"), *found.columns)
         reason, n = F.col(REASON), F.count(F.lit(1))
         rows = self.marked()
@@ -163,6 +163,11 @@ class _Cleaner:
         group = ("source", F.coalesce(reason, F.lit("")).alias("reason"))
         counts = rows.groupBy(*group).agg(n.alias("n"), end.alias("end"))
         return counts.select(F.lit(self.role.name).alias("role"), *counts.columns)
+
+    @cached_property
+    def sample(self) -> int:
+        """One in how many series is asked for the step of its timestamps."""
+        return sample_for(self.rows.raw, len(self.rows.sources))
 
     def steps(self) -> DataFrame:
         """What the target's timestamps tell, from all valid rows of every series: as `counted_with_steps`."""
@@ -232,7 +237,7 @@ def _timed(cleaners: Sequence[_Cleaner], counted: Sequence[Row]) -> Sequence[Row
         return target.steps().collect()
     own = [row for row in counted if row["role"] == target.role.name]
     asked = sum(row["n_series"] for row in own)
-    if sample_of(len(target.rows.sources)) > 1 and asked < ENOUGH_VOTES:
+    if target.sample > 1 and asked < ENOUGH_VOTES:
         return target.steps().collect()
     return own
 

@@ -20,6 +20,7 @@ ENOUGH_VOTES = 20
 """Series of a sample that say enough; with fewer all series are asked."""
 _SOURCES_PER_SAMPLE = 8
 _LARGEST_SAMPLE = 64
+_SIZEABLE, _LARGE = 8 << 20, 256 << 20  # bytes
 _CELL = ("source", "reason", "n", "end", "first", "last")
 
 
@@ -50,6 +51,15 @@ def sample_of(sources: int) -> int:
     return max(1, min(sources // _SOURCES_PER_SAMPLE, _LARGEST_SAMPLE))
 
 
+def sample_for(raw: DataFrame, sources: int) -> int:
+    """One in how many series is asked of rows as they are read: of much input a part tells as much and costs less."""
+    try:
+        size = int(str(raw._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()))
+    except Exception:  # a Connect session has no plan to look at
+        size = 0
+    return max(sample_of(sources), 64 if size > _LARGE else 8 if size > _SIZEABLE else 1)
+
+
 def counted_with_steps(rows: DataFrame, key: tuple[str, ...], sources: int, sample: int) -> DataFrame:
     """source, reason ('' for accepted), n, end (the last period), first, last (microseconds), step (NULL where none
     is told), n_series (that have this step). rows: cleaned rows."""
@@ -60,7 +70,7 @@ def counted_with_steps(rows: DataFrame, key: tuple[str, ...], sources: int, samp
     asked = F.col(REASON).isNull() & F.col(TIME).isNotNull()
     if sample > 1:
         asked = asked & (F.pmod(series, F.lit(sample)) == 0)
-    written = code(F.col(TIME))
+    written = F.when(asked, code(F.col(TIME)))
     cells = rows.groupBy("source", reason, F.when(asked, series).alias(SERIES)).agg(
         F.count(F.lit(1)).alias("n"),
         F.max(ORDINAL).alias("end"),
