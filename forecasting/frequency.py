@@ -28,6 +28,9 @@ _MONTH_UNITS = {"M": 1, "Q": 3, "Y": 12, "A": 12}
 _PATTERN = re.compile(r"(\d*)(min|T|h|H|D|W|M|Q|Y|A)(S|E)?(?:-([A-Z]{3}))?(?:@(.+))?")
 _ISO = re.compile(r"P(?:(\d+)([YMWD])|T(\d+)([HM]))")
 _EXAMPLES = "15min, h, D, W, W-THU, MS, ME, QS, YS, 2W, PT30M, P1D"
+_DAY_ONLY = re.compile(r"\d{1,2}")
+LATEST_DAY = 28
+"""The last day of the month that every month has."""
 
 
 class FrequencyError(ValueError):
@@ -40,7 +43,8 @@ class Frequency:
 
     Fixed grids (minutes to weeks) have `step_us > 0`; calendar grids have `months > 0`. `origin` is the label of
     ordinal 0 in microseconds (fixed), or the month (0 = January 1970) that ordinal 0 starts in (calendar).
-    `month_end` puts a calendar period's label on its last day. `anchored` is False where the spelling left the phase
+    `month_end` puts a calendar period's label on its last day; `day` is the day of the month, 1 to 28, on which a
+    calendar period begins and that its label has. `anchored` is False where the spelling left the phase
     open ("W", "2D"): `aligned_to` then takes it from the data, so that labels already on a grid stay as they are.
     """
 
@@ -49,6 +53,7 @@ class Frequency:
     origin: int
     month_end: bool = False
     anchored: bool = True
+    day: int = 1
 
     @classmethod
     def parse(cls, text: str | Frequency) -> Frequency:
@@ -87,10 +92,52 @@ class Frequency:
         phase = 0 if anchor is None else _MONTHS.index(anchor)
         if edge != "S" and anchor is not None:
             phase += 1  # QE-DEC and Q-DEC name the last month of a period, QS-JAN the first
-        if origin is not None:
+        day = 1
+        if origin is not None and _DAY_ONLY.fullmatch(origin):
+            day, origin = int(origin), None
+        elif origin is not None:
             phase = _since_1970(spelled, origin, "M")
+            day = 1 + (_since_1970(spelled, origin, "D") - int(np.datetime64(phase, "M").astype("M8[D]").astype(int)))
+        if not 1 <= day <= (1 if edge == "E" else LATEST_DAY):
+            raise FrequencyError(
+                f"frequency {spelled!r} begins on day {day}; a period of months begins on day 1 to {LATEST_DAY}, and "
+                "one that is labelled by its last day (ME) on day 1"
+            )
         open_phase = origin is None and anchor is None and months > 1
-        return cls(step_us=0, months=months, origin=phase % months, month_end=edge == "E", anchored=not open_phase)
+        return cls(0, months, phase % months, month_end=edge == "E", anchored=not open_phase, day=day)
+
+    def begun(
+        self, *, hour: int | None = None, weekday: str | None = None, day: int | None = None, month: int | None = None
+    ) -> Frequency:
+        """The same periods with another beginning (Amazon Forecast's time alignment boundary).
+
+        hour: of the day, 0 to 23, for periods longer than an hour up to weeks. weekday: MON to SUN, for weeks. day: of
+        the month, 1 to 28, and month: 1 to 12, the first one of a period, for quarters, years and other periods of
+        months. Raises FrequencyError where the frequency cannot begin so.
+        """
+        wrong = []
+        if weekday is not None and (not self.step_us or self.step_us % WEEK_US):
+            wrong.append("day_of_week needs a frequency of weeks")
+        if hour is not None and (not self.step_us or self.step_us <= HOUR_US or self.step_us % HOUR_US):
+            wrong.append("hour needs a frequency of days or weeks, or of several hours")
+        if day is not None and (not self.months or self.month_end):
+            wrong.append("day_of_month needs a frequency of months, quarters or years that is labelled by its start")
+        if month is not None and (self.months < 2 or 12 % self.months):
+            wrong.append("month needs a frequency of years, quarters or 2, 4 or 6 months")
+        if wrong:
+            raise FrequencyError(f"frequency {self.name!r}: {'; '.join(wrong)}")
+        if self.months:
+            origin = self.origin if month is None else (month - 1) % self.months
+            return replace(
+                self, origin=origin, day=self.day if day is None else day, anchored=self.anchored or month is not None
+            )
+        week = self.step_us % WEEK_US == 0
+        begin = self.origin // DAY_US * DAY_US
+        if weekday is not None:
+            begin = (_MONDAY_US + _WEEKDAYS.index(weekday) * DAY_US) % WEEK_US
+        begin += (self.origin % DAY_US) if hour is None else hour * HOUR_US
+        open_phase = not self.anchored and (self.step_us % DAY_US == 0) and weekday is None and (week or hour is None)
+        return replace(self, origin=begin % self.step_us, anchored=not open_phase)
 
     def aligned_to(self, label_us: int) -> Frequency:
         """The same frequency with its phase taken from a label of the data; unchanged when already anchored."""
@@ -98,7 +145,7 @@ class Frequency:
             return self
         if self.step_us:
             return replace(self, origin=int(label_us) % self.step_us, anchored=True)
-        month = int(np.int64(label_us).astype("M8[us]").astype("M8[M]").astype(np.int64))
+        month = int(np.int64(label_us - (self.day - 1) * DAY_US).astype("M8[us]").astype("M8[M]").astype(np.int64))
         return replace(self, origin=(month + self.month_end) % self.months, anchored=True)
 
     def ordinals(self, labels_us: npt.ArrayLike) -> Int64Array:
@@ -106,7 +153,8 @@ class Frequency:
         labels = np.asarray(labels_us, dtype=np.int64)
         if self.step_us:
             return (labels - self.origin) // self.step_us
-        month = labels.astype("M8[us]").astype("M8[M]").astype(np.int64)
+        # A day before the day that periods begin on lies in the month before: every month has 28 days or more.
+        month = (labels - (self.day - 1) * DAY_US).astype("M8[us]").astype("M8[M]").astype(np.int64)
         return np.asarray((month - self.origin) // self.months, dtype=np.int64)
 
     def labels(self, ordinals: npt.ArrayLike) -> Int64Array:
@@ -116,7 +164,7 @@ class Frequency:
             return index * self.step_us + self.origin
         month = index * self.months + self.origin
         if not self.month_end:
-            return month.astype("M8[M]").astype("M8[us]").astype(np.int64)
+            return np.asarray(month.astype("M8[M]").astype("M8[us]").astype(np.int64) + (self.day - 1) * DAY_US)
         following = (month + self.months).astype("M8[M]").astype("M8[us]").astype(np.int64)
         return np.asarray(following - DAY_US, dtype=np.int64)
 
@@ -173,19 +221,21 @@ class Frequency:
     def _calendar_name(self) -> str:
         edge = "E" if self.month_end else "S"
         unit = {1: "M", 3: "Q", 12: "Y"}.get(self.months)
+        begin = f"@{self.day:02d}" if self.day > 1 else ""
         if unit is None:
             spelled = f"{self.months}M{edge}"
-            return spelled if not self.anchored else f"{spelled}@{np.datetime64(self.origin, 'M')}"
+            later = f"-{self.day:02d}" if self.day > 1 else ""
+            return spelled + begin if not self.anchored else f"{spelled}@{np.datetime64(self.origin, 'M')}{later}"
         if unit == "M" or not self.anchored:
-            return f"{unit}{edge}"
+            return f"{unit}{edge}{begin}"
         month = (self.origin - 1) % 12 if self.month_end else self.origin
-        return f"{unit}{edge}-{_MONTHS[month]}"
+        return f"{unit}{edge}-{_MONTHS[month]}{begin}"
 
     def __str__(self) -> str:
         return self.name
 
 
-def _since_1970(spelled: str, origin: str, unit: Literal["us", "M"]) -> int:
+def _since_1970(spelled: str, origin: str, unit: Literal["us", "M", "D"]) -> int:
     try:
         return int(np.datetime64(origin, unit).astype(np.int64))
     except ValueError as error:

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from forecasting.closures import Observing
 from forecasting.evaluation.windows import actuals
-from forecasting.filling import FillRules, TargetFill, extend, fill
+from forecasting.filling import FillRules, extend, fill
 from forecasting.frequency import Frequency
-from udfs.arrow import fixed_lists, label_microseconds, list_buffers, to_series_batch
+from udfs.arrow import RELATED_PREFIX, fixed_lists, label_microseconds, list_buffers, to_series_batch
 from udfs.config import Config
 from udfs.derive_metrics import CHOSEN, metric_rows
 from udfs.derive_sums import SELECTED, STEP, ArrowStep, grouped, in_pieces, kept, statistics_ddl, statistics_step
 from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
+from udfs.holiday_table import REGION, TABLE
 from udfs.lake import Lake, quoted
+from udfs.observing import calendar_groups, fill_group_columns, fill_groups, fill_rules, needs_region, observing
 from udfs.stage import joined
 
 if TYPE_CHECKING:
@@ -58,7 +61,8 @@ class _Reading:
 
     key: tuple[str, ...]
     frequency: str
-    fill: FillRules
+    fill: tuple[FillRules, ...]
+    observing: Observing
     start: int
     end: int | None
     score_filled: bool
@@ -125,16 +129,25 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
 
     key = list(lake.layout.key)
     read = lake.read("series")
-    series = joined(read, key, []) if history.pieces else read
+    version = lake.version(TABLE) if lake.exists(TABLE) else None
+    rules = observing(lake, config, frequency.name, history.start, history.end, version)
+    names = [RELATED_PREFIX + name for name in rules.columns]
+    if history.pieces:
+        series, related = joined(read, key, list(rules.columns)), [F.col(name) for name in names]
+    else:
+        series = read
+        related = [F.col(f"related.{quoted(c)}").alias(n) for c, n in zip(rules.columns, names, strict=True)]
+    beside_series = [*related, *_region(lake, config), *fill_group_columns(config)]
     priced = with_unit_costs(lake, forecasts, config.evaluation.error_cost)
     beside = (*_FORECAST, *(c for c in _IF_THERE if c in priced.columns))
     both = priced.select(*key, "bucket", "model", "window", "forecast_start", *map(quoted, beside)).join(
-        series.select(*key, "start", "target"), key, "left"
+        series.select(*key, "start", "target", *beside_series), key, "left"
     )
     reading = _Reading(
         key=lake.layout.key,
         frequency=frequency.name,
-        fill=FillRules(target=TargetFill(**config.fill.target.model_dump())),
+        fill=fill_rules(config, ()),
+        observing=rules,
         start=history.start,
         end=history.end if config.forecast_start == "global" else None,
         score_filled=config.evaluation.score_filled,
@@ -154,19 +167,35 @@ def _actuals_step(reading: _Reading, identity: tuple[str, ...], beside: tuple[st
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         frequency = Frequency.parse(reading.frequency)
         for batch in in_pieces(batches):
-            series = to_series_batch(batch, reading.key, frequency)
+            rules = reading.observing
+            series = to_series_batch(batch, reading.key, frequency, dict.fromkeys(rules.columns, True))
             if reading.end is not None:
                 series = extend(series, reading.end)
+            calendars = calendar_groups(rules, batch)
+            if not rules.nothing:
+                series = rules.observed(series, calendars)
             first = frequency.ordinals(label_microseconds(batch.column("forecast_start")))
             horizon = int(np.diff(list_buffers(batch.column("mean"))[1]).max(initial=0))
             cutoffs = first[:, None] - 1
-            series = fill(series, reading.fill, reading.start, reading.end, horizon=horizon, cutoffs=cutoffs)
+            where = (reading.start, reading.end)
+            groups = fill_groups(batch)
+            series = fill(series, reading.fill, *where, horizon=horizon, cutoffs=cutoffs, group=groups)
+            series = rules.still(series, calendars)
             happened = actuals(series, cutoffs, horizon, score_filled=reading.score_filled)
             columns = [batch.column(name) for name in (*identity, *beside)]
             columns.append(fixed_lists(happened[:, 0]))
             yield pa.RecordBatch.from_arrays(columns, names=[*identity, *beside, "actuals"])
 
     return run
+
+
+def _region(lake: Lake, config: Config) -> list[Column]:
+    from pyspark.sql import functions as F
+
+    if not needs_region(config) or config.holidays is None:
+        return []
+    name = str(config.holidays.country_column)
+    return [(F.col(name) if name in lake.layout.key else F.col("metadata")[name]).alias(REGION)]
 
 
 def _arrival(rows: DataFrame) -> Arrival:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import DAY_US, WEEK_US, Frequency
@@ -15,12 +15,13 @@ from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
 from udfs.lake import Lake, LakeInfo
 from udfs.placement import placed
+from udfs.resolution import ENOUGH_VOTES, counted_with_steps, frequency_notes, sample_for, times_and_steps
 from udfs.roles import Role
 from udfs.sources import Located
 from udfs.unreadable import explained
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, Row
 
 _EXAMPLES = 3
 _FEW_PARTITIONS = 64  # as many tasks are cheap, whatever the session is set to
@@ -47,6 +48,12 @@ class Counts:
     cells: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     last_ordinal: int | None = None
     """The last period of the target's accepted rows."""
+    times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Source of the target -> its first and last time, microseconds."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Step of the timestamps -> series of the target that have it (see `udfs.resolution`)."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the timestamps."""
 
     def rows(self, role: str | None = None) -> dict[str, int]:
         """Rows read by role."""
@@ -138,9 +145,14 @@ class _Cleaner:
         return grouped(placed(rows.withColumn("place", place), partitions), self.role, "place", *more)
 
     def counted(self) -> DataFrame:
-        """role, source, reason ('' for accepted), n, end (the last period)."""
+        """role, source, reason ('' for accepted), n, end (the last period), and of the target what
+        `udfs.resolution.counted_with_steps` adds."""
         from pyspark.sql import functions as F
 
+        if self.role.kind == "target" and not has_ambiguity(self.role):
+            sources = len(self.rows.sources)
+            found = counted_with_steps(self.marked(), self.role.key, sources, self.sample)
+            return found.select(F.lit(self.role.name).alias("role"), *found.columns)
         reason, n = F.col(REASON), F.count(F.lit(1))
         rows = self.marked()
         if has_ambiguity(self.role):
@@ -151,6 +163,18 @@ class _Cleaner:
         group = ("source", F.coalesce(reason, F.lit("")).alias("reason"))
         counts = rows.groupBy(*group).agg(n.alias("n"), end.alias("end"))
         return counts.select(F.lit(self.role.name).alias("role"), *counts.columns)
+
+    @cached_property
+    def sample(self) -> int:
+        """One in how many series is asked for the step of its timestamps."""
+        return sample_for(self.rows.raw, len(self.rows.sources))
+
+    def steps(self) -> DataFrame:
+        """What the target's timestamps tell, from all valid rows of every series: as `counted_with_steps`."""
+        from pyspark.sql import functions as F
+
+        rows = self.marked().where(F.col(REASON).isNull())
+        return counted_with_steps(rows, self.role.key, len(self.rows.sources), 1)
 
     def rejects(self) -> DataFrame:
         from pyspark.sql import functions as F
@@ -182,10 +206,18 @@ def check(
     if not known:
         return Checked(Counts(), {}, ())
     with explained("the input", places):
-        counted = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in known)).collect()
+        parts = (each.counted() for each in known)
+        counted = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts).collect()
+        timed = _timed(known, counted)
     ends = [row["end"] for row in counted if row["role"] == "target" and not row["reason"]]
-    cells = {(row["role"], row["source"], row["reason"]): int(row["n"]) for row in counted}
-    counts = Counts(cells, max(ends, default=None))
+    cells: dict[tuple[str, str, str], int] = {}
+    for row in counted:
+        cell = (row["role"], row["source"], row["reason"])
+        cells[cell] = cells.get(cell, 0) + int(row["n"])
+    times, steps = times_and_steps(timed)
+    how = config.data.target.aggregation
+    notes = tuple(frequency_notes(config.ingest.frequency_check, frequency, how, steps))
+    counts = Counts(cells, max(ends, default=None), times, steps, notes)
     # Looking for unknown items is a join: left out where the count says that there are none.
     needed = [
         each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None) for each in known
@@ -193,6 +225,21 @@ def check(
     for each in needed:
         _judge(config, each, counts)
     return Checked(counts, {each.role.name: (each.role, each.groups()) for each in needed}, needed)
+
+
+def _timed(cleaners: Sequence[_Cleaner], counted: Sequence[Row]) -> Sequence[Row]:
+    """Rows with what the target's timestamps tell: those counted, or those of a pass of its own where the count could
+    not tell (rows that may contradict each other) or asked too few series."""
+    target = next((each for each in cleaners if each.role.kind == "target"), None)
+    if target is None:
+        return ()
+    if has_ambiguity(target.role):
+        return target.steps().collect()
+    own = [row for row in counted if row["role"] == target.role.name]
+    asked = sum(row["n_series"] for row in own)
+    if target.sample > 1 and asked < ENOUGH_VOTES:
+        return target.steps().collect()
+    return own
 
 
 def _judge(config: Config, cleaner: _Cleaner, counts: Counts) -> None:
@@ -280,5 +327,6 @@ def _phase(frequency: Frequency, day: Column) -> Column:
     from pyspark.sql import functions as F
 
     if frequency.months:
-        return F.pmod(months_of(day) + int(frequency.month_end), F.lit(frequency.months))
+        month = months_of(day - (frequency.day - 1) * DAY_US)
+        return F.pmod(month + int(frequency.month_end), F.lit(frequency.months))
     return F.pmod(day, F.lit(frequency.step_us))

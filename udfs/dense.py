@@ -15,10 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forecasting.batch import FloatArray
+from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.closures import Mask, OpeningHours
 from forecasting.frequency import Frequency, Int64Array
 from udfs.arrow import ragged_lists, timestamps
-from udfs.profile_columns import shape_columns
+from udfs.observing import hidden_periods
+from udfs.profile_columns import counts_without, shape_columns
 
 KEY_HASH, KIND, ORDINAL, SEQUENCE = "#hash", "#kind", "#ordinal", "#sequence"
 TARGET_KIND, ITEMS_KIND = 0, -1
@@ -34,7 +36,9 @@ class PackSpec:
     columns: of each kind, name -> aggregation; the target's is called `target`. A column c has its weight in `c#n`.
     common_end: ordinal of the last period of the whole data set. per_series: silence is judged from each series' own
     end. missing_is_zero: for the class of demand, a period without a row had none. bare: only the related columns are
-    packed, each key from its first period (tables keyed by a part of the key).
+    packed, each key from its first period (tables keyed by a part of the key). first, last: periods before and after
+    have no target (see `udfs.periods`); None: all have. masks, week, open_column: what is no observation and does not
+    count in the profile (see `udfs.observing`).
     """
 
     key: tuple[str, ...]
@@ -45,6 +49,11 @@ class PackSpec:
     per_series: bool = False
     missing_is_zero: bool = False
     bare: bool = False
+    first: int | None = None
+    last: int | None = None
+    masks: tuple[Mask, ...] = ()
+    week: OpeningHours | None = None
+    open_column: str | None = None
 
     @property
     def related(self) -> tuple[tuple[int, str], ...]:
@@ -137,7 +146,8 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
         for k, name in spec.related:
             columns[name] = ragged_lists(*_through_last_known(by_kind[k][name], start))
         return pa.RecordBatch.from_pydict(columns)
-    target = by_kind[TARGET_KIND]["target"]
+    with_rows = by_kind[TARGET_KIND]["target"]
+    target = _between(with_rows, spec.first, spec.last)
     start, offsets = _extent(target, n, spec.common_end + 1)
     dense = np.full(int(offsets[-1]), np.nan)
     dense[offsets[target.key] + target.ordinal - start[target.key]] = target.value
@@ -148,17 +158,33 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
         "n": pa.array(np.diff(offsets).astype(np.int32)),
         "target": ragged_lists(dense, offsets),
     }
-    for k, name in spec.related:
-        columns[name] = ragged_lists(*_through_last_known(by_kind[k][name], start))
+    related = {name: _through_last_known(by_kind[k][name], start) for k, name in spec.related}
+    columns |= {name: ragged_lists(*lists) for name, lists in related.items()}
     columns |= _described(dense, offsets, start, frequency, spec)
-    columns |= shape_columns(dense, offsets, start, frequency, spec.missing_is_zero)
+    packed = SeriesBatch(dense, offsets, start, frequency, [""] * n)
+    hidden = hidden_periods(spec.masks, spec.week, spec.open_column, packed, related)
+    columns |= shape_columns(dense, offsets, start, frequency, spec.missing_is_zero, hidden)
+    if hidden is not None:
+        columns |= counts_without(dense, offsets, hidden)
     is_item = kind == ITEMS_KIND
     columns |= _latest_metadata(table, is_item, row_key, n, spec.attributes)
     known = np.zeros(n, dtype=bool)
-    known[target.key] = True
+    known[with_rows.key] = True
     known[row_key[is_item]] = True
     batch = pa.RecordBatch.from_pydict(columns)
     return batch if known.all() else batch.filter(pa.array(known))
+
+
+def _between(points: _Points, first: int | None, last: int | None) -> _Points:
+    """The points of the periods from `first` to `last`, where these are given."""
+    if first is None and last is None:
+        return points
+    inside = np.ones(len(points.key), dtype=bool)
+    if first is not None:
+        inside &= points.ordinal >= first
+    if last is not None:
+        inside &= points.ordinal <= last
+    return _Points(*(column[inside] for column in vars(points).values()))
 
 
 def _rows_of(

@@ -52,7 +52,8 @@ def months_of(microseconds: Column) -> Column:
 def ordinal(frequency: Frequency, microseconds: Column) -> Column:
     """The period that a time lies in (bigint), as `Frequency.ordinals` counts."""
     if frequency.months:
-        return floor_div(months_of(microseconds).cast("bigint") - frequency.origin, frequency.months)
+        month = months_of(microseconds - (frequency.day - 1) * DAY_US)
+        return floor_div(month.cast("bigint") - frequency.origin, frequency.months)
     return floor_div(microseconds - frequency.origin, frequency.step_us)
 
 
@@ -68,7 +69,7 @@ def label(frequency: Frequency, ordinal: Column) -> Column:
     month = (ordinal * frequency.months + frequency.origin).cast("int")
     epoch = F.lit("1970-01-01").cast("date")
     if not frequency.month_end:
-        return F.add_months(epoch, month).cast("timestamp_ntz")
+        return F.date_add(F.add_months(epoch, month), frequency.day - 1).cast("timestamp_ntz")
     return F.date_sub(F.add_months(epoch, month + frequency.months), 1).cast("timestamp_ntz")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from forecasting.closures import Closures
 from forecasting.frequency import DAY_US, Frequency, Int64Array
 from forecasting.holidays import HolidayCalendar, holiday_calendar
 from udfs import public_holidays as public
@@ -139,7 +140,7 @@ def calendar_of(rows: Iterable[Holiday], config: Config, frequency: str, start: 
     )
 
 
-def group_positions(calendar: HolidayCalendar, region: pa.Array | None, n: int) -> Int64Array:
+def group_positions(calendar: HolidayCalendar | Closures, region: pa.Array | None, n: int) -> Int64Array:
     """The group of each of n series from its country or region; the first one where it has none."""
     if region is None:
         return np.zeros(n, dtype=np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from udfs.cleaning import partials
 from udfs.config import Config
 from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
+from udfs.periods import dropped_notes, keep_times, kept_periods
 from udfs.roles import Role, roles_of
 from udfs.sources import Located, encodings, locate, read
 
@@ -106,7 +107,10 @@ def _update(
     info = info or lake.identify(config, planned.frequency)
     done = when_done(changes, located, checked.counts.of_sources())
     _commit(_Commit(lake, config, info, changes, done), checked)
-    return _report(lake, info, changes, checked.counts, located_sources=sum(len(e.parts) for e in located))
+    grid = Frequency.parse(info.frequency)
+    dropped = dropped_notes(lake, grid, kept_periods(lake, config, grid))
+    counts = replace(checked.counts, notes=(*checked.counts.notes, *dropped))
+    return _report(lake, info, changes, counts, located_sources=sum(len(e.parts) for e in located))
 
 
 @dataclass(frozen=True)
@@ -128,18 +132,28 @@ def _commit(work: _Commit, checked: Checked) -> None:
     if not changes.fresh:
         lake.replace("sources", _sources(lake, while_working(changes)), {})
     before = None if everything else _touched(work)
+    whole_before = None if everything else kept_periods(lake, work.config, Frequency.parse(work.info.frequency))
     tables = ("target", "related", "items")
     writes: list[Callable[[], None]] = [partial(_write_rows, work, table, checked.rows) for table in tables]
     rejects = checked.rejects()
     if leftovers or rejects is not None:
         writes.append(partial(_write_rejects, work, rejects))
     _at_once(writes)
+    keep_times(lake, work.config, checked.counts, changes.replaced.get("target", ()), fresh=changes.fresh)
+    whole = kept_periods(lake, work.config, Frequency.parse(work.info.frequency))
     known_end = checked.counts.last_ordinal if changes.fresh else None
     after = _touched(work) if known_end is None else _Touched(known_end, None)
     buckets: set[int] | None = None
-    if before is not None and before.end == after.end and before.buckets is not None and after.buckets is not None:
+    same_periods = whole == whole_before
+    if (
+        before is not None
+        and same_periods
+        and before.end == after.end
+        and before.buckets is not None
+        and after.buckets is not None
+    ):
         buckets = before.buckets | after.buckets
-    packing = Packing(lake, work.config, work.info, sequences(work.done), after.end)
+    packing = Packing(lake, work.config, work.info, sequences(work.done), after.end, whole)
     if buckets is None or buckets:
         where = {} if buckets is None else {"bucket": sorted(buckets)}
         lake.replace("series", packed_series(packing, buckets), where)
@@ -254,7 +268,7 @@ def _report(lake: Lake, info: LakeInfo, changes: Changes, counts: Counts, locate
     from pyspark.sql import functions as F
 
     grouped = lake.read("series").where(F.col("segment") == 0).groupBy("lifecycle").count().collect()
-    notes = []
+    notes = list(counts.notes)
     if changes.stale:
         notes.append(
             f"{len(changes.stale)} sources that are not named any more stay as an older config read them, such as "

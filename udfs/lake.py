@@ -246,8 +246,8 @@ class Lake:
         if info.dataset_group != config.dataset_group:
             wrong.append(f"dataset_group is {config.dataset_group!r}, the lake's is {info.dataset_group!r}")
         grid = config.grid
-        if config.frequency != info.frequency and not _same_grid(grid, info.frequency):
-            wrong.append(f"frequency is {config.frequency!r}, the lake's is {info.frequency!r}")
+        if not _same_grid(grid, info.frequency):
+            wrong.append(f"frequency is {grid.name!r}, the lake's is {info.frequency!r}")
         if info.dimensions != config.dimensions:
             wrong.append(f"dimensions are {list(config.dimensions)}, the lake's are {list(info.dimensions)}")
         if wrong:

@@ -19,6 +19,8 @@ from udfs.config import Config
 from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, pack_batches
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
+from udfs.observing import masks_of
+from udfs.periods import EVERY_PERIOD, Kept
 from udfs.placement import placed
 from udfs.roles import Role, roles_of
 from udfs.schemas import PROFILE
@@ -32,13 +34,15 @@ Sequences = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Packing:
-    """What is packed. sequences: the sources that count, by role. common_end: ordinal of the last period of all."""
+    """What is packed. sequences: the sources that count, by role. common_end: ordinal of the last period of all.
+    kept: the periods that series have, where the data's first or last is dropped."""
 
     lake: Lake
     config: Config
     info: LakeInfo
     sequences: Sequences
     common_end: int
+    kept: Kept = EVERY_PERIOD
 
     @property
     def frequency(self) -> Frequency:
@@ -103,15 +107,21 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         long.append(rows if buckets is None else rows.where(F.col("bucket").isin(sorted(buckets))))
         if role.timed:
             columns[kind] = dict(role.aggregations)
+    opening = packing.config.opening
     attributes = tuple(a for role in roles if role.kind == "items" for a in role.values)
     spec = PackSpec(
         key=key,
         frequency=packing.info.frequency,
         columns=columns,
         attributes=attributes,
-        common_end=packing.common_end,
+        common_end=packing.common_end if packing.kept.last is None else min(packing.common_end, packing.kept.last),
+        first=packing.kept.first,
+        last=packing.kept.last,
         per_series=packing.config.forecast_start == "per_series",
         missing_is_zero=packing.config.fill.target.middle == "zero",
+        masks=masks_of(packing.config),
+        week=None if opening is None or not opening.by_calendar else opening.week(packing.config.time_zone),
+        open_column=None if opening is None else opening.column,
     )
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), long)
     rows = placed(rows.withColumn("place", F.col("bucket")), packing.info.buckets)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from forecasting.batch import FloatArray, SeriesBatch
+from forecasting.closures import BoolArray, marked
 from forecasting.evaluation.metrics import mase_scale, rmsse_scale
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows, visible_points, window_cutoffs
 from forecasting.filling import extend, fill
@@ -16,6 +17,7 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
+from udfs.observing import calendar_groups, fill_groups
 from udfs.spec import ModelSpec, TaskSpec
 
 PIECE_VALUES = 4_000_000
@@ -29,7 +31,9 @@ class Part:
     ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals: [N, W, H].
     scale, squared_scale: [N, W], of MASE and of RMSSE. refit: how each series comes to its fit, None where all are
     fitted anew. window: the number of the first of the W windows. own: int64 [N, W], periods up to the cutoff from a
-    series' own first one, before any fill. short: no series has the history that these windows need.
+    series' own first one, before any fill. short: no series has the history that these windows need. masked: int64
+    [N, W], points of the visible history that are no observations. closed: bool [N, W, H], steps that are closed;
+    None: none is.
     """
 
     source: pa.RecordBatch
@@ -44,6 +48,8 @@ class Part:
     own: Int64Array | None = None
     window: int = 1
     short: bool = False
+    masked: Int64Array | None = None
+    closed: BoolArray | None = None
 
     def take(self, index: Int64Array) -> Part:
         if len(index) == len(self.series):
@@ -59,6 +65,8 @@ class Part:
             squared_scale=self.squared_scale[index],
             refit=None if self.refit is None else self.refit[index],
             own=None if self.own is None else self.own[index],
+            masked=None if self.masked is None else self.masked[index],
+            closed=None if self.closed is None else self.closed[index],
         )
 
     def between(self, begin: int, end: int) -> Part:
@@ -73,6 +81,8 @@ class Part:
             scale=self.scale[:, begin:end],
             squared_scale=self.squared_scale[:, begin:end],
             own=self.own[:, begin:end],
+            masked=None if self.masked is None else self.masked[:, begin:end],
+            closed=None if self.closed is None else self.closed[:, begin:end],
             window=self.window + begin,
         )
 
@@ -96,15 +106,23 @@ def pieces(batch: pa.RecordBatch, spec: TaskSpec) -> Iterator[pa.RecordBatch]:
 def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     """Extended, filled and cut into windows."""
     frequency = Frequency.parse(spec.frequency)
-    batch = to_series_batch(piece, spec.key, frequency, spec.related)
+    rules = spec.observing
+    beside = dict.fromkeys(rules.columns, True)
+    batch = to_series_batch(piece, spec.key, frequency, {**beside, **spec.related})
     common = spec.forecast_start == "global"
     end = spec.global_end if common else None
     if common:
         batch = extend(batch, spec.global_end)
+    raw, calendars = batch, calendar_groups(rules, piece)
+    if not rules.nothing:
+        batch = rules.observed(batch, calendars)
+        batch = replace(batch, related={name: batch.related[name] for name in spec.related})
+    groups = fill_groups(piece)
     plan = BacktestPlan(spec.horizon, max(spec.windows, 1), spec.offset, spec.stride, spec.history)
     season = spec.mase_season_length
     if spec.stage == "forecast":
-        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon)
+        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, group=groups)
+        batch = rules.still(batch, calendars)
         last = batch.start + batch.lengths - 1
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]
@@ -112,7 +130,8 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     else:
         cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
         own = visible_points(batch, cutoffs)
-        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
+        batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs, group=groups)
+        batch = rules.still(batch, calendars)
         windows = backtest_windows(batch, plan, spec.forecast_start, end)
         ends, cutoffs = windows.ends, windows.cutoffs
         actuals = windows.actuals(batch, score_filled=spec.score_filled)
@@ -124,7 +143,11 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scored = _scored(batch, spec.score_filled)
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own)
+    part = Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own)
+    if rules.nothing:
+        return part
+    closed = rules.closed_steps(raw, calendars, cutoffs, spec.horizon)
+    return replace(part, masked=marked(batch, first + begins, first + visible), closed=closed)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:

@@ -116,5 +116,10 @@ def _role(
         "time_zone": config.time_zone,
         "forecast_start": config.forecast_start,  # decides the lifecycle
     }
+    if kind == "target" and config.ingest.partial_periods.drops:
+        decisive["partial_periods"] = config.ingest.partial_periods.model_dump()  # raw times are known while reading
+    if kind == "target" and (config.opening is not None or config.fill.mask):  # they decide the profile
+        opening = None if config.opening is None else config.opening.model_dump()
+        decisive["opening"] = [opening, {name: rule.model_dump() for name, rule in config.fill.mask.items()}]
     digest = hashlib.sha256(as_json(decisive).encode()).hexdigest()[:16]
     return Role(name, place, kind, source, key, tuple(values), aggregations, columns, digest)

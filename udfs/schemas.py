@@ -13,6 +13,7 @@ from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 from udfs.metrics_schema import metrics_schema
+from udfs.source_times_schema import source_times_schema
 from udfs.tuning_schema import tuning_schema
 
 __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
@@ -208,6 +209,12 @@ def _results(layout: Layout) -> TableSchema:
             _required("n_obs", "bigint", "observations seen"),
             _required("n_filled", "bigint", "filled points seen"),
             _required("n_clipped", "bigint", "values that a bound changed"),
+            _c(
+                "n_masked",
+                "bigint",
+                "points of the history that are masked or closed",
+            ),
+            _c("n_closed", "bigint", "steps that are closed: their forecast is 0"),
             _required("evaluations", "bigint", "likelihood passes spent"),
             _c("parameters", "array<double>", "fitted parameters, in the model's order"),
             _c("states", "array<double>", "states at the end, in forecasts"),
@@ -363,6 +370,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
     tables = (
         _lake(),
         _sources(),
+        source_times_schema(),
         _target(layout),
         _related(layout),
         _items(layout),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from forecasting.batch import FloatArray
+from forecasting.closures import Observing
 from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
 from forecasting.filling import FillRules
@@ -46,6 +47,7 @@ class TaskSpec:
     module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
+    fill: the rules of all series, or those of each group (see `udfs.observing`). observing: what is no observation.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     """
 
@@ -65,7 +67,7 @@ class TaskSpec:
     max_evaluations: int = 20_000
     mase_season_length: int = 1
     score_filled: bool = False
-    fill: FillRules = field(default_factory=FillRules)
+    fill: FillRules | tuple[FillRules, ...] = field(default_factory=FillRules)
     bounds: Bounds = field(default_factory=Bounds)
     related: Mapping[str, bool] = field(default_factory=dict)
     calendar: HolidayCalendar | None = None
@@ -76,6 +78,7 @@ class TaskSpec:
     min_history: int = 0
     backtest_refit: BacktestRefit = "each"
     members: Members | None = None
+    observing: Observing = field(default_factory=Observing)
 
     @property
     def n_windows(self) -> int:

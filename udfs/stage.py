@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forecasting.evaluation.calibration import Intervals
-from forecasting.filling import FillRules, RelatedFill, TargetFill
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Hyperparameters, RegressionHyperparameters
 from forecasting.models.registry import get_model
@@ -20,6 +19,7 @@ from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
+from udfs.observing import fill_group_columns, fill_rules, needs_region, observing
 from udfs.segments import segment_column
 from udfs.spec import Members, ModelSpec, Stage, TaskSpec
 from udfs.stored import COLUMNS, FITS, FULL
@@ -60,6 +60,13 @@ class StageInput:
         return {name: column.known_in_future for name, column in self.config.data.related_columns.items()}
 
     @property
+    def read_beside(self) -> tuple[str, ...]:
+        """All related series that the tasks read: those of models, and those that say what is an observation."""
+        opening = self.config.opening
+        column = () if opening is None or opening.column is None else (opening.column,)
+        return tuple(dict.fromkeys((*self.related, *self.config.fill.mask, *column)))
+
+    @property
     def takes_holidays(self) -> bool:
         """Whether the config has holidays and some model uses them."""
         return self.config.holidays is not None and any(map(_takes_holidays, self.models.values()))
@@ -73,11 +80,12 @@ class StageInput:
         from pyspark.sql import functions as F
 
         read = self._read(where, buckets)
-        related = [F.col(f"related.{quoted(name)}").alias(RELATED_PREFIX + name) for name in self.related]
+        related = [F.col(f"related.{quoted(name)}").alias(RELATED_PREFIX + name) for name in self.read_beside]
+        groups = fill_group_columns(self.config)
         if plan.pieces:
-            read = joined(read, self.lake.layout.key, list(self.related))
-            related = [F.col(RELATED_PREFIX + name) for name in self.related]
-        rows = self._chosen(read, ("start", "target", *related, *self._region()), buckets)
+            read = joined(read, self.lake.layout.key, list(self.read_beside))
+            related = [F.col(RELATED_PREFIX + name) for name in self.read_beside]
+        rows = self._chosen(read, ("start", "target", *related, *self._region(), *groups), buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
 
     def _region(self) -> list[Column]:
@@ -85,7 +93,8 @@ class StageInput:
         from pyspark.sql import functions as F
 
         section = self.config.holidays
-        if not self.takes_holidays or section is None or section.country_column is None:
+        wanted = self.takes_holidays or needs_region(self.config)
+        if not wanted or section is None or section.country_column is None:
             return []
         name = section.country_column
         column = F.col(name) if name in self.lake.layout.key else F.col("metadata")[name]
@@ -221,7 +230,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
     config = source.config
     frequency = Frequency.parse(plan.frequency)
     related = source.related
-    fills = {name: rule for name, rule in config.fill.related.items() if name in related}
+    fills = fill_rules(config, related)
     calendar = None
     if source.takes_holidays:
         span = (plan.frequency, plan.start, plan.end)
@@ -248,10 +257,8 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         max_evaluations=config.limits.max_evaluations,
         mase_season_length=config.evaluation.mase_season_length or frequency.season_length,
         score_filled=config.evaluation.score_filled,
-        fill=FillRules(
-            target=TargetFill(**config.fill.target.model_dump()),
-            related={name: RelatedFill(**rule.model_dump()) for name, rule in fills.items()},
-        ),
+        fill=fills if len(fills) > 1 else fills[0],
+        observing=observing(source.lake, config, plan.frequency, plan.start, plan.end, plan.holidays),
         bounds=config.bounds.of_forecasts,
         related=related,
         calendar=calendar,

@@ -27,6 +27,7 @@ from udfs import stored
 from udfs.arrow import fixed_lists, forecast_columns, nulls, ragged_lists, repeated, texts, timestamps
 from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, weights_of, with_final
 from udfs.parts import Part, parts_of, pieces
+from udfs.shut import shut, with_whole_seasons
 from udfs.spec import ModelSpec, TaskSpec
 
 SHORT_HISTORY = "short_history"
@@ -62,7 +63,8 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
                 shared = _shared_columns(part, spec, unit_of)
                 for model in models:
                     for begun in _by_start(part, model, spec):
-                        for rows, forecast, numbers in _answers(begun, model, spec):
+                        for rows, raw, numbers in _answers(begun, model, spec):
+                            forecast = shut(rows, raw)
                             columns = shared if rows is part else _shared_columns(rows, spec, unit_of)
                             now = time.perf_counter()
                             seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
@@ -91,7 +93,7 @@ def _members(
                 clock = now
                 shared = _shared_columns(rows, spec, unit_of)
                 rows_of.append((at, _record_batch(rows, forecast, numbers, shared, seconds, model, spec)))
-    final = blended(part, weights, gathered, spec)
+    final = shut(part, blended(part, weights, gathered, spec))
     single = (weights > 0).sum(axis=1) == 1
     for at, made in rows_of:
         yield with_final(made, at, single, final)
@@ -138,6 +140,7 @@ def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Par
     if part.short:
         yield part, _skipped(part, model, spec), None
         return
+    part = with_whole_seasons(part, model)
     try:
         fits = _fits(part, model, spec)
         made = [(rows, f.predict(spec.horizon, spec.quantiles, bounds=spec.bounds), f.numbers) for rows, f in fits]
@@ -200,6 +203,9 @@ def _shared_columns(part: Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -
             np.tile(np.arange(part.window, part.window + width, dtype=np.int32), len(part.series))
         )
         columns["actuals"] = fixed_lists(part.actuals.reshape(rows, -1))
+    none = np.zeros(rows, dtype=np.int64)
+    columns["n_masked"] = pa.array(none if part.masked is None else np.ascontiguousarray(part.masked.reshape(-1)))
+    columns["n_closed"] = pa.array(none if part.closed is None else part.closed.sum(axis=2).reshape(-1))
     columns["mase_scale"] = pa.array(np.ascontiguousarray(part.scale.reshape(-1)))
     columns["rmsse_scale"] = pa.array(np.ascontiguousarray(part.squared_scale.reshape(-1)))
     return columns

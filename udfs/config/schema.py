@@ -14,13 +14,14 @@ from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
+from udfs.config.filling import Fill, fill_problems
+from udfs.config.grid import FrequencyCheck, PartialPeriods, TimeAlignment, alignment_problems
 from udfs.config.holidays import HolidaysConfig
+from udfs.config.opening import Opening, opening_problems
 from udfs.config.segments import DEMAND_CLASS, condition_problems
 from udfs.config.sources import NAME, Data, Matching, Section, defaulted
 from udfs.config.tuning import Tuning, tuning_problems
 
-FillMethod = str | float
-FILL_METHODS = ("zero", "nan", "mean", "median", "min", "max")
 RESERVED = frozenset(
     "item_id timestamp target bucket segment start n source n_rows related metadata lifecycle profile run_id stage "
     "unit model window cutoff mean step scenario scope place choice".split()
@@ -31,46 +32,6 @@ def _identifier(name: str, what: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError(f"{what} {name!r} must be letters, digits and underscores, not starting with a digit")
     return name
-
-
-class TargetFill(Section):
-    """Filling of the target. `nan`: missing stays missing."""
-
-    front: FillMethod = "nan"
-    """Before the first observation, from the earliest start of any series."""
-    middle: FillMethod = "nan"
-    """Between the first and the last observation."""
-    back: FillMethod = "nan"
-    """After the last observation, to the common end (forecast_start: global)."""
-
-
-class RelatedFill(Section):
-    """Filling of one related series."""
-
-    middle: FillMethod = "nan"
-    """Between the first and the last value."""
-    back: FillMethod = "nan"
-    """After the last value, to the common end."""
-    future: FillMethod = "nan"
-    """Over the horizon, where the value is not known."""
-
-
-class Fill(Section):
-    """Fill keys: zero, nan, mean, median, min, max, or a number."""
-
-    target: TargetFill = TargetFill()
-    related: dict[str, RelatedFill] = Field(default_factory=dict)
-    """By the name of the related series."""
-
-    @model_validator(mode="after")
-    def _known_methods(self) -> Fill:
-        rules: dict[str, Section] = {"target": self.target, **{f"related.{k}": v for k, v in self.related.items()}}
-        for place, rule in rules.items():
-            for key, method in rule.model_dump().items():
-                if isinstance(method, str) and method not in FILL_METHODS:
-                    known = ", ".join(FILL_METHODS)
-                    raise ValueError(f"{place}.{key} is {method!r}; expected one of {known} or a number")
-        return self
 
 
 class BoundsConfig(Section):
@@ -151,6 +112,8 @@ class Ingest(Section):
     """Incremental: sources named now are added or replace their own part. full: they are all there is."""
     max_rejected_share: float = Field(default=0.1, ge=0, le=1)
     """More refused rows than this share is an error and leaves the lake as it was."""
+    frequency_check: FrequencyCheck = FrequencyCheck()
+    partial_periods: PartialPeriods = PartialPeriods()
 
 
 class Limits(Section):
@@ -186,12 +149,15 @@ class Config(Section):
     """Name of the data in this lake: letters, digits, underscores."""
     frequency: str
     """D, W, W-THU, MS, ME, QS, YS, h, 15min, … or an ISO 8601 period."""
+    time_alignment: TimeAlignment = TimeAlignment()
     time_zone: str | None = None
     """Zone of the timestamps; hourly and finer data are then put on the grid in UTC. null: times are naive."""
     dimensions: tuple[str, ...] = Field(default=(), max_length=10)
     """Forecast dimensions: with item_id they make the key of a series. Others are aggregated away."""
     data: Data
     fill: Fill = Fill()
+    opening: Opening | None = None
+    """When it is open; null: always."""
     holidays: HolidaysConfig | None = None
     """Holidays as regressors of the models that take them; null: none."""
     forecast_start: Literal["global", "per_series"] = "global"
@@ -274,8 +240,8 @@ class Config(Section):
 
     @property
     def grid(self) -> Frequency:
-        """The frequency, parsed."""
-        return Frequency.parse(self.frequency)
+        """The frequency, parsed, as time_alignment lets it begin."""
+        return self.time_alignment.of(Frequency.parse(self.frequency))
 
     @property
     def offset(self) -> int:
@@ -310,7 +276,7 @@ def check_models(models: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _name_problems(config: Config) -> list[str]:
     """Names that must agree between sections."""
-    problems: list[str] = []
+    problems: list[str] = list(alignment_problems(config.frequency, config.time_alignment))
     key = set(config.key)
     related = [name for source in config.data.related for name in source.series]
     attributes = list(config.data.attributes)
@@ -324,7 +290,8 @@ def _name_problems(config: Config) -> list[str]:
             extra = set(entry.key or config.key) - key  # type: ignore[attr-defined]
             if extra:
                 problems.append(f"data.{what}[{position}].key has {sorted(extra)}; the key is {sorted(key)}")
-    problems += [f"fill.related.{name}: no such related series" for name in config.fill.related if name not in related]
+    problems += fill_problems(config)
+    problems += opening_problems(config)
     for segment in config.segments:
         wrong = condition_problems(segment.conditions, (*key, *attributes))
         problems += [f"segment {segment.name!r}: {problem}" for problem in wrong]
