@@ -83,9 +83,9 @@ def quiet(
     last, back = (np.full(shape, -1, dtype=np.int64) for _ in range(2))
     visible = np.clip(cutoffs - start[:, None] + 1, 0, np.diff(offsets)[:, None])
     floats = read_only(np.ascontiguousarray(values, dtype=np.float64))
-    places = [read_only(np.ascontiguousarray(a, dtype=np.int64)) for a in (offsets, visible)]
+    places, ends = (read_only(np.ascontiguousarray(a, dtype=np.int64)) for a in (offsets, visible))
     least, times = float(rule.dormant_seasons * season), float(rule.dormant_gaps)
-    _walk(floats, *places, rule.zero_is_silence, least, times, n_obs, last, gap, back, before)
+    _walk(floats, places, ends, rule.zero_is_silence, least, times, n_obs, last, gap, back, before)
     from_start = cutoffs - start[:, None]
     silent = np.where(last >= 0, from_start - last, 0)
     return Quiet(n_obs, silent, gap, np.where(back >= 0, from_start - back, -1), before)

@@ -47,7 +47,7 @@ class PackSpec:
     per_series: bool = False
     missing_is_zero: bool = False
     bare: bool = False
-    silence: SilenceRule = SilenceRule()
+    silence: SilenceRule = field(default_factory=SilenceRule)
 
     @property
     def related(self) -> tuple[tuple[int, str], ...]:

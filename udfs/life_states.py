@@ -23,7 +23,9 @@ def state_columns(
     return {"lifecycle": state, REASON: _reasons(found, code, rule, season)}
 
 
-def _reasons(found: Quiet, code: np.ndarray[tuple[int, ...], np.dtype[np.int8]], rule: SilenceRule, season: int) -> pa.Array:
+def _reasons(
+    found: Quiet, code: np.ndarray[tuple[int, ...], np.dtype[np.int8]], rule: SilenceRule, season: int
+) -> pa.Array:
     """In words and numbers; NULL for active series, of which there is nothing to say."""
     few = season if rule.new_below is None else rule.new_below
     silent, gap, since, before, seen = (

@@ -16,6 +16,7 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
+from udfs.living import by_life, living, without_ended
 from udfs.spec import ModelSpec, TaskSpec
 
 PIECE_VALUES = 4_000_000
@@ -29,7 +30,9 @@ class Part:
     ends: int64 [N, W], None in the stage forecast. cutoffs: int64 [N, W], last visible ordinal. actuals: [N, W, H].
     scale, squared_scale: [N, W], of MASE and of RMSSE. refit: how each series comes to its fit, None where all are
     fitted anew. window: the number of the first of the W windows. own: int64 [N, W], periods up to the cutoff from a
-    series' own first one, before any fill. short: no series has the history that these windows need.
+    series' own first one, before any fill. short: no series has the history that these windows need. live: int64
+    [N, W, 2], the steps that items live to see, None: all. fade: [N, W, H], what forecasts are multiplied by. ended:
+    no series lives to see any step.
     """
 
     source: pa.RecordBatch
@@ -44,6 +47,9 @@ class Part:
     own: Int64Array | None = None
     window: int = 1
     short: bool = False
+    live: Int64Array | None = None
+    fade: FloatArray | None = None
+    ended: bool = False
 
     def take(self, index: Int64Array) -> Part:
         if len(index) == len(self.series):
@@ -59,6 +65,8 @@ class Part:
             squared_scale=self.squared_scale[index],
             refit=None if self.refit is None else self.refit[index],
             own=None if self.own is None else self.own[index],
+            live=None if self.live is None else self.live[index],
+            fade=None if self.fade is None else self.fade[index],
         )
 
     def between(self, begin: int, end: int) -> Part:
@@ -73,6 +81,7 @@ class Part:
             scale=self.scale[:, begin:end],
             squared_scale=self.squared_scale[:, begin:end],
             own=self.own[:, begin:end],
+            live=None if self.live is None else self.live[:, begin:end],
             window=self.window + begin,
         )
 
@@ -101,6 +110,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     end = spec.global_end if common else None
     if common:
         batch = extend(batch, spec.global_end)
+    bare = batch
     plan = BacktestPlan(spec.horizon, max(spec.windows, 1), spec.offset, spec.stride, spec.history)
     season = spec.mase_season_length
     if spec.stage == "forecast":
@@ -109,13 +119,15 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]
         begins, own = np.zeros_like(visible), None
+        live = living(piece, bare, cutoffs, spec)
     else:
         cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
         own = visible_points(batch, cutoffs)
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
         windows = backtest_windows(batch, plan, spec.forecast_start, end)
         ends, cutoffs = windows.ends, windows.cutoffs
-        actuals = windows.actuals(batch, score_filled=spec.score_filled)
+        live = living(piece, bare, cutoffs, spec)
+        actuals = without_ended(windows.actuals(batch, score_filled=spec.score_filled), live, spec)
         visible, begins = ends, windows.begins
     if spec.calendar is not None:
         region = piece.column(REGION) if REGION in piece.schema.names else None
@@ -124,7 +136,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scored = _scored(batch, spec.score_filled)
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own)
+    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own, live=live)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:
@@ -138,7 +150,8 @@ def parts_of(piece: pa.RecordBatch, spec: TaskSpec) -> Iterator[tuple[Part, tupl
     """The series with the models that each runs, apart where they have other windows."""
     for part, models in by_choice(prepare(piece, spec), spec):
         for seen in by_seen(part, spec):
-            yield seen, models
+            for alive in by_life(seen):
+                yield alive, models
 
 
 def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:

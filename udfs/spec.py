@@ -13,6 +13,7 @@ from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
 from forecasting.postprocess import Bounds
 from udfs import stored
+from udfs.living import LifeSpec
 
 Stage = Literal["backtest", "forecast"]
 
@@ -47,6 +48,7 @@ class TaskSpec:
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
+    lifecycle: what ends and fades forecasts; None: nothing.
     """
 
     stage: Stage
@@ -76,6 +78,7 @@ class TaskSpec:
     min_history: int = 0
     backtest_refit: BacktestRefit = "each"
     members: Members | None = None
+    lifecycle: LifeSpec | None = None
 
     @property
     def n_windows(self) -> int:

@@ -19,6 +19,7 @@ from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
+from udfs.life_stage import life_columns, life_spec
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
 from udfs.segments import segment_column
 from udfs.spec import Members, ModelSpec, Stage, TaskSpec
@@ -77,7 +78,7 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.related))
             related = [F.col(RELATED_PREFIX + name) for name in self.related]
-        rows = self._chosen(read, ("start", "target", *related, *self._region()), buckets)
+        rows = self._chosen(read, ("start", "target", *related, *self._region(), *life_columns(self, plan)), buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
 
     def _region(self) -> list[Column]:
@@ -257,6 +258,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
+        lifecycle=life_spec(source, plan),
         members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )
 
