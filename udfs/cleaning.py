@@ -35,7 +35,8 @@ REASONS = {
     "not_a_number": "a value is not a number",
     "infinite": "a value is infinite, or so large (1e100) that its square is",
     "bad_date": "a start or end date in the metadata that cannot be read",
-    "unknown_item": "a related row whose item is neither in the target nor in the metadata",
+    "bad_scale": "a scale between predecessor and successor that is not a number above 0",
+    "unknown_item": "a related row whose item is neither in the target nor in the metadata; or a link of such an item",
     "duplicate": "several rows of a series and period that the aggregation does not resolve",
 }
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
 from udfs.roles import Role, roles_of
 from udfs.sources import Located, encodings, locate, read
+from udfs.successors import Links, is_linked, read_links, write_successors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -87,10 +88,23 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
     changes = find_changes(located, known, config.ingest.mode)
     if known:
         changes = with_unknown_items(changes, located, lake)
+    links = read_links(lake, config, info)
+    if info and links and changes.nothing and not is_linked(lake, links):
+        report = _report(lake, info, changes, Counts(), located_sources=sum(len(e.parts) for e in located))
+        return _linked(lake, config, report, links)
     if info and changes.nothing:
         return _report(lake, info, changes, Counts(), located_sources=sum(len(e.parts) for e in located))
     with encodings(lake.spark, located):
-        return _update(lake, config, info, located, changes)
+        report = _update(lake, config, info, located, changes)
+    return report if links is None else _linked(lake, config, report, links)
+
+
+def _linked(lake: Lake, config: Config, report: IngestReport, links: Links) -> IngestReport:
+    """The report with what the links between products added to it."""
+    rejected = dict(report.rejected)
+    for reason, n in write_successors(lake, config, lake.identity(), links).items():
+        rejected[reason] = rejected.get(reason, 0) + n
+    return replace(report, changed=True, rejected=rejected)
 
 
 def _update(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
+from udfs.arrow import RELATED_PREFIX
+from udfs.grid import period_ordinal
+from udfs.inheritance import INHERITED
+from udfs.lake import quoted
 from udfs.life_dates import date_ordinal
 from udfs.living import END, START, LifeSpec
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
 
+    from udfs.config import Config
+    from udfs.lake import Lake
     from udfs.stage import StageInput
     from udfs.work import RunPlan
 
@@ -41,3 +48,46 @@ def life_spec(source: StageInput, plan: RunPlan) -> LifeSpec | None:
         return None
     season = Frequency.parse(plan.frequency).season_length
     return LifeSpec(life.rule, season, by_silence, life.score_ended)
+
+
+def with_inherited(rows: DataFrame, source: StageInput, plan: RunPlan, buckets: Sequence[int]) -> DataFrame:
+    """Rows for the tasks with INHERITED: the histories of what each series replaced, nearest first; NULL for none."""
+    from pyspark.sql import functions as F
+
+    if source.config.lifecycle.successors is None or plan.successors is None:
+        return rows
+    lake, related = source.lake, list(source.related)
+    key, dimensions = list(lake.layout.key), list(lake.layout.dimensions)
+    frequency = Frequency.parse(plan.frequency)
+    links = lake.read("successors", plan.successors).where(F.col("bucket").isin([int(b) for b in buckets]))
+    links = links.select(
+        *key, "position", "predecessor", "scale", "scale_periods",
+        period_ordinal(frequency, F.col("switch_date")).alias("until"),
+    )  # fmt: skip
+    items = links.select(F.col("predecessor").alias("item_id"), *dimensions).distinct()
+    old = joined_pieces(lake.read("series", source.version).join(items, key, "left_semi"), key, related)
+    old = old.select(
+        F.col("item_id").alias("predecessor"), *dimensions, "start", "target", *(quoted(r) for r in related)
+    )
+    piece = F.struct("position", "scale", "scale_periods", "until", "start", "target", *(quoted(r) for r in related))
+    inherited = links.join(old, ["predecessor", *dimensions]).groupBy(*key)
+    column = F.sort_array(F.collect_list(piece)).alias(INHERITED)
+    return rows.join(inherited.agg(column), key, "left")
+
+
+def joined_pieces(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataFrame:
+    """One row a series: key, start, target and the related series by their names."""
+    from udfs.stage import joined
+
+    whole = joined(rows, key, related)
+    names = [quoted(k) for k in key]
+    return whole.selectExpr(
+        *names, "start", "target", *(f"{quoted(RELATED_PREFIX + r)} AS {quoted(r)}" for r in related)
+    )
+
+
+def successors_version(lake: Lake, config: Config) -> int | None:
+    """The version of `successors` that a new run reads; None where nothing is linked."""
+    if config.lifecycle.successors is None or not lake.exists("successors"):
+        return None
+    return lake.version("successors")

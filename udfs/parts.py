@@ -16,6 +16,7 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
+from udfs.inheritance import known_by, with_predecessors
 from udfs.living import by_life, living, without_ended
 from udfs.spec import ModelSpec, TaskSpec
 
@@ -113,16 +114,21 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     bare = batch
     plan = BacktestPlan(spec.horizon, max(spec.windows, 1), spec.offset, spec.stride, spec.history)
     season = spec.mase_season_length
+    own: Int64Array | None = None
+    if spec.stage == "backtest":
+        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
+        own = known_by(piece, visible_points(batch, cutoffs), spec)
+    batch = with_predecessors(piece, batch)
+    if common and batch is not bare:
+        batch = extend(batch, spec.global_end)
     if spec.stage == "forecast":
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon)
         last = batch.start + batch.lengths - 1
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]
-        begins, own = np.zeros_like(visible), None
+        begins = np.zeros_like(visible)
         live = living(piece, bare, cutoffs, spec)
     else:
-        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
-        own = visible_points(batch, cutoffs)
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
         windows = backtest_windows(batch, plan, spec.forecast_start, end)
         ends, cutoffs = windows.ends, windows.cutoffs

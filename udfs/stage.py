@@ -19,7 +19,7 @@ from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
-from udfs.life_stage import life_columns, life_spec
+from udfs.life_stage import life_columns, life_spec, with_inherited
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
 from udfs.segments import segment_column
 from udfs.spec import Members, ModelSpec, Stage, TaskSpec
@@ -79,6 +79,7 @@ class StageInput:
             read = joined(read, self.lake.layout.key, list(self.related))
             related = [F.col(RELATED_PREFIX + name) for name in self.related]
         rows = self._chosen(read, ("start", "target", *related, *self._region(), *life_columns(self, plan)), buckets)
+        rows = with_inherited(rows, self, plan, buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
 
     def _region(self) -> list[Column]:

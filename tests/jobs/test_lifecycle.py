@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,8 @@ STORY: dict[str, tuple[list[str], tuple[str, str], str, str | None]] = {
     "gone": (weekly("gone", range(40, DAYS)), ("", ""), "ended", "silent 40 periods, longest gap 1"),
     "quiet": (weekly("quiet", range(10, DAYS)), ("", ""), "dormant", "silent 10 periods, longest gap 1"),
     "back": (
-        weekly("back", [*range(3), *range(63, DAYS)]), ("", ""), "returning", "sold again 2 periods ago after 61 silent",
+        weekly("back", [*range(3), *range(63, DAYS)]), ("", ""),
+        "returning", "sold again 2 periods ago after 61 silent",
     ),
     "dated": (weekly("dated", range(DAYS)), ("", day(5)), "ended", f"end date {day(5)}"),
     "ends": (weekly("ends", range(DAYS)), ("", day(-3)), "active", None),
@@ -67,7 +68,7 @@ def written(content: dict[str, Any], rows: list[str], folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Lake, Any]]:
+def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Lake, Any]:
     folder = tmp_path_factory.mktemp("life")
     content: dict[str, Any] = {
         "dataset_group": "life",
@@ -86,7 +87,7 @@ def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Itera
     written(content, [row for rows, *_ in STORY.values() for row in rows], folder)
     config = load_config(content)
     report = run(config, spark)
-    yield config, Lake.of(spark, config), report
+    return config, Lake.of(spark, config), report
 
 
 def test_states_and_reasons(told: Any) -> None:

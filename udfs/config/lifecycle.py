@@ -42,7 +42,7 @@ class PhaseOut(Section):
 
 
 class Successors(Source):
-    """What replaced what: a table with the columns predecessor and successor, and where it has them scale, switch_date."""
+    """What replaced what: a table with the columns predecessor and successor, maybe scale and switch_date."""
 
     key: tuple[str, ...] = ()
     """Forecast dimensions that the table has too, such as [store_id]; (): a link holds in all of them."""
