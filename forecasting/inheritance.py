@@ -17,7 +17,7 @@ from forecasting.batch import FloatArray, RelatedSeries, SeriesBatch, offsets_of
 from forecasting.frequency import Int64Array
 
 SCALE_FROM = ("none", "overlap", "season", "level")
-"""What an estimated scale is made of, of at least three values or pairs of them; none: too little is known, and it is 1."""
+"""What an estimated scale is made of, three values or pairs at least; none: too little is known, and it is 1."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _column(values: FloatArray, offsets: Int64Array, start: Int64Array) -> _Colu
 def _spliced(
     own: _Column, old: _Column, start: Int64Array, cut: Int64Array, scale: FloatArray
 ) -> tuple[FloatArray, Int64Array, npt.NDArray[np.uint8]]:
-    """Own values from `start` on, before `cut` the old ones where there are none of its own; and where they are old."""
+    """Own values from `start` on, before `cut` the old ones where it has none; and where they are old."""
     length, before = np.diff(own[1]), np.clip(cut - old[2], 0, np.diff(old[1]))
     end = np.where(length > 0, own[2] + length, start)
     end = np.maximum(end, np.where(before > 0, old[2] + before, end))
@@ -145,10 +145,11 @@ def link_scales(
 ) -> tuple[FloatArray, npt.NDArray[np.int8]]:
     """By what to multiply each predecessor's history, [N], and the position in SCALE_FROM of what it is made of.
 
-    new, old: values, offsets and starts. Only the first `periods` periods from the successor's first observation count,
-    so that every cutoff that has seen them may know the scale. Of what there is enough of, the first: the median
-    ratio where both were sold in at least half of these periods; the ratio of the new values to the old ones at the same place of the
-    latest season before the successor; the ratio of the mean of its values to that of as many last ones of the old.
+    new, old: values, offsets and starts. Only the first `periods` periods from the successor's first observation
+    count, so that every cutoff that has seen them may know the scale. It is the first of these for which enough is
+    known: the median ratio, where both were sold in at least half of these periods; the ratio of the new values to the
+    old ones at the same place of the latest season before the successor; the ratio of the mean of its values to that
+    of as many last ones of the old.
     """
     scale, code = np.ones(len(new[2])), np.zeros(len(new[2]), dtype=np.int8)
     columns = (*_column(*new), *_column(*old))
