@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
-from udfs.arrow import RELATED_PREFIX
 from udfs.grid import period_ordinal
 from udfs.inheritance import INHERITED
 from udfs.lake import quoted
 from udfs.life_dates import date_ordinal
-from udfs.living import END, START, LifeSpec
+from udfs.living import END, SEGMENT, START, LifeSpec
+from udfs.phase_out import learnt_curves
+from udfs.pieces import joined_pieces
+from udfs.segments import segment_name
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from udfs.config import Config
     from udfs.lake import Lake
+    from udfs.spec import Stage
     from udfs.stage import StageInput
     from udfs.work import RunPlan
 
@@ -31,15 +34,18 @@ def life_columns(source: StageInput, plan: RunPlan) -> list[Column]:
         return []
     dates = {START: life.start_date, END: life.end_date}
     frequency = Frequency.parse(plan.frequency)
-    return [
+    found = [
         date_ordinal(F.col("metadata")[name], frequency, zone).alias(column)
         for column, name in dates.items()
         if name is not None
     ]
+    fades = life.end_date is not None and life.phase_out is not None
+    return [*found, segment_name(source.config).alias(SEGMENT)] if fades else found
 
 
-def life_spec(source: StageInput, plan: RunPlan) -> LifeSpec | None:
-    """What the tasks need to know; None where nothing ends."""
+def life_spec(stage: Stage, source: StageInput, plan: RunPlan) -> LifeSpec | None:
+    """What the tasks need to know; None where nothing ends. Backtests know dates and silence; the decline before an
+    end is of the stage forecast alone."""
     config = source.config
     life = config.lifecycle
     # A series that is forecast from its own last point is not silent, unless zeros at its end are silence.
@@ -47,7 +53,8 @@ def life_spec(source: StageInput, plan: RunPlan) -> LifeSpec | None:
     if not by_silence and (life.zero_after == "never" or not life.dates):
         return None
     season = Frequency.parse(plan.frequency).season_length
-    return LifeSpec(life.rule, season, by_silence, life.score_ended)
+    curves = learnt_curves(source, plan) if stage == "forecast" else None
+    return LifeSpec(life.rule, season, by_silence, life.score_ended, curves)
 
 
 def with_inherited(rows: DataFrame, source: StageInput, plan: RunPlan, buckets: Sequence[int]) -> DataFrame:
@@ -73,17 +80,6 @@ def with_inherited(rows: DataFrame, source: StageInput, plan: RunPlan, buckets: 
     inherited = links.join(old, ["predecessor", *dimensions]).groupBy(*key)
     column = F.sort_array(F.collect_list(piece)).alias(INHERITED)
     return rows.join(inherited.agg(column), key, "left")
-
-
-def joined_pieces(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataFrame:
-    """One row a series: key, start, target and the related series by their names."""
-    from udfs.stage import joined
-
-    whole = joined(rows, key, related)
-    names = [quoted(k) for k in key]
-    return whole.selectExpr(
-        *names, "start", "target", *(f"{quoted(RELATED_PREFIX + r)} AS {quoted(r)}" for r in related)
-    )
 
 
 def successors_version(lake: Lake, config: Config) -> int | None:

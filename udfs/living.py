@@ -21,13 +21,14 @@ from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.frequency import Int64Array
 from forecasting.lifecycle import SilenceRule, quiet
 from forecasting.models.contract import ObjectArray, Status
+from forecasting.phase_out import Curves, fading
 
 if TYPE_CHECKING:
     from udfs.parts import Part
     from udfs.spec import TaskSpec
 
-START, END = "life:start", "life:end"
-"""Columns beside a series: the first and the last period of its life, NULL where it is not known."""
+START, END, SEGMENT = "life:start", "life:end", "life:segment"
+"""Columns beside a series: the first and the last period of its life, NULL where it is not known; its segment."""
 ENDED, NOT_STARTED, PHASE_OUT = "ended", "not_started", "phase_out"
 """Reasons. A forecast that is zero from some step on has `ended_after_step_3`, up to one `not_started_to_step_2`."""
 _FAR = np.iinfo(np.int64).max // 4
@@ -35,12 +36,14 @@ _FAR = np.iinfo(np.int64).max // 4
 
 @dataclass(frozen=True)
 class LifeSpec:
-    """What a task needs to know of the life of items. by_silence: whether a long one ends it. season: periods."""
+    """What a task needs to know of the life of items. by_silence: whether a long one ends it. season: periods. curves:
+    how forecasts decline before an end date; None: they do not."""
 
     rule: SilenceRule
     season: int
     by_silence: bool
     score_ended: bool = True
+    curves: Curves | None = None
 
 
 def living(piece: pa.RecordBatch, own: SeriesBatch, cutoffs: Int64Array, spec: TaskSpec) -> Int64Array | None:
@@ -62,6 +65,21 @@ def living(piece: pa.RecordBatch, own: SeriesBatch, cutoffs: Int64Array, spec: T
     if not first.any() and (stop == horizon).all():
         return None
     return np.stack([first, stop], axis=2)
+
+
+def faded(piece: pa.RecordBatch, cutoffs: Int64Array, spec: TaskSpec) -> FloatArray | None:
+    """What the forecasts of N series are multiplied by as their end comes near, [N, 1, H]; None: nothing changes."""
+    life = spec.lifecycle
+    if life is None or life.curves is None or END not in piece.schema.names:
+        return None
+    end, cutoff = _ordinals(piece, END, _FAR), cutoffs[:, 0]
+    near = np.flatnonzero((end > cutoff) & (end - cutoff - spec.horizon < life.curves.factors.shape[1]))
+    if not len(near):
+        return None
+    names = piece.column(SEGMENT).take(pa.array(near)).to_pylist()
+    factor = np.ones((len(piece), 1, spec.horizon))
+    factor[near, 0] = fading(life.curves, life.curves.rows_of(names), cutoff[near], end[near], spec.horizon)
+    return factor
 
 
 def _ordinals(piece: pa.RecordBatch, name: str, default: int) -> Int64Array:

@@ -17,7 +17,7 @@ from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
 from udfs.inheritance import known_by, with_predecessors
-from udfs.living import by_life, living, without_ended
+from udfs.living import by_life, faded, living, without_ended
 from udfs.spec import ModelSpec, TaskSpec
 
 PIECE_VALUES = 4_000_000
@@ -111,7 +111,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     end = spec.global_end if common else None
     if common:
         batch = extend(batch, spec.global_end)
-    bare = batch
+    bare, fade = batch, None
     plan = BacktestPlan(spec.horizon, max(spec.windows, 1), spec.offset, spec.stride, spec.history)
     season = spec.mase_season_length
     own: Int64Array | None = None
@@ -127,6 +127,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]
         begins = np.zeros_like(visible)
+        fade = faded(piece, cutoffs, spec)
         live = living(piece, bare, cutoffs, spec)
     else:
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs)
@@ -142,7 +143,8 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scored = _scored(batch, spec.score_filled)
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own, live=live)
+    everything = np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale
+    return Part(piece, *everything, own=own, live=live, fade=fade)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:

@@ -259,7 +259,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
-        lifecycle=life_spec(source, plan),
+        lifecycle=life_spec(stage, source, plan),
         members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )
 
