@@ -20,6 +20,7 @@ from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
 from udfs.lake import Lake, quoted
+from udfs.living import without_ended_steps
 from udfs.stage import joined
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class _History:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How actuals are read; goes to the workers. end: None where each series has its own end."""
+    """How actuals are read; goes to the workers. end: None where each series has its own end. score_ended: whether
+    steps after an item's end count."""
 
     key: tuple[str, ...]
     frequency: str
@@ -62,6 +64,7 @@ class _Reading:
     start: int
     end: int | None
     score_filled: bool
+    score_ended: bool = True
 
 
 def evaluate_forecasts(lake: Lake, run_id: str, config: Config) -> Arrival | None:
@@ -127,7 +130,8 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
     read = lake.read("series")
     series = joined(read, key, []) if history.pieces else read
     priced = with_unit_costs(lake, forecasts, config.evaluation.error_cost)
-    beside = (*_FORECAST, *(c for c in _IF_THERE if c in priced.columns))
+    reason = () if config.lifecycle.score_ended else ("reason",)
+    beside = (*_FORECAST, *reason, *(c for c in _IF_THERE if c in priced.columns))
     both = priced.select(*key, "bucket", "model", "window", "forecast_start", *map(quoted, beside)).join(
         series.select(*key, "start", "target"), key, "left"
     )
@@ -138,6 +142,7 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
         start=history.start,
         end=history.end if config.forecast_start == "global" else None,
         score_filled=config.evaluation.score_filled,
+        score_ended=config.lifecycle.score_ended,
     )
     identity = (*key, "bucket", "model", "window")
     schema = lake.schemas["results"]
@@ -162,6 +167,8 @@ def _actuals_step(reading: _Reading, identity: tuple[str, ...], beside: tuple[st
             cutoffs = first[:, None] - 1
             series = fill(series, reading.fill, reading.start, reading.end, horizon=horizon, cutoffs=cutoffs)
             happened = actuals(series, cutoffs, horizon, score_filled=reading.score_filled)
+            if not reading.score_ended:
+                happened[:, 0] = without_ended_steps(happened[:, 0], batch.column("reason"))
             columns = [batch.column(name) for name in (*identity, *beside)]
             columns.append(fixed_lists(happened[:, 0]))
             yield pa.RecordBatch.from_arrays(columns, names=[*identity, *beside, "actuals"])

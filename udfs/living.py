@@ -174,6 +174,15 @@ def scored_density(density: FloatArray | None, part: Part) -> FloatArray | None:
     return np.where(dead_steps(part.live.reshape(-1, 2), density.shape[-1]), np.nan, density)
 
 
+def without_ended_steps(actuals: FloatArray, reason: pa.Array) -> FloatArray:
+    """Actuals [R, H] of stored forecasts without the steps after an end, which the rows' reasons tell of."""
+    after = pc.struct_field(pc.extract_regex(reason, rf"{ENDED}_after_step_(?P<step>[0-9]+)"), "step")
+    stop = pc.fill_null(after.cast(pa.int64()), actuals.shape[1]).to_numpy(zero_copy_only=False)
+    whole = pc.match_substring_regex(reason, rf"(^|; ){ENDED}(;|$)").to_numpy(zero_copy_only=False)
+    stop = np.where(whole.astype(bool), 0, stop)
+    return np.where(np.arange(actuals.shape[1]) >= stop[:, None], np.nan, actuals)
+
+
 def step_flag(reason: str, step: str) -> str:
     """SQL of `forecasts.lifecycle`: what became of a step (an INT expression from 1), from the row's reason."""
     after, to = (
