@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from jobs.describe import describe
 from jobs.forecast import forecast
 from jobs.ingest import ingest
 from jobs.run import run
@@ -94,6 +95,7 @@ def test_a_successor_goes_on_from_its_predecessor(
     assert str(rows["x3", "s1", 1]["switch_date"]) == "2023-11-01 00:00:00"
     refused = lake.read("rejects").where("role = 'successors'").groupBy("reason").count().collect()
     assert {r["reason"]: r["count"] for r in refused} == REFUSED
+    assert dict(describe(config, spark).successors) == {"season": 2, "given": 3}
     # The forecast from May 2024 on has the season of the old product at the level of the new one.
     found = lake.read("forecasts").where(f"run_id = '{report.run.run_id}'").orderBy("step").collect()
     ahead = SEASON[[4, 5, 6, 7, 8, 9]]
