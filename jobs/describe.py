@@ -72,8 +72,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Description:
-    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words. successors:
-    series with a predecessor, by what its scale is made of."""
+    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words.
+    successors: series with a predecessor, by what its scale is made of."""
 
     place: str
     info: LakeInfo | None
