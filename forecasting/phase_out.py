@@ -23,10 +23,11 @@ _LEAST_BASE, _LEAST_NOW = 0.2, 0.1
 @dataclass(frozen=True)
 class Curves:
     """factors: [G + 1, K], what the last, the last but one, … period of a life is multiplied by; the last row is that
-    of all items, for series of other segments."""
+    of all items, for series of other segments. items: [G + 1, K], ended items behind each factor."""
 
     segments: tuple[str, ...]
     factors: FloatArray
+    items: FloatArray
 
     def rows_of(self, names: list[str | None]) -> Int64Array:
         """The row of each segment name."""

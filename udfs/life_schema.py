@@ -25,3 +25,18 @@ def successors_schema(layout: Layout) -> TableSchema:
         ),
         primary_key=(*layout.key, "position"),
     )
+
+
+def phase_out_schema() -> TableSchema:
+    """The decline before an end that a run learnt from ended items."""
+    return TableSchema(
+        "phase_out",
+        (
+            required("run_id", "string", "run that made the row"),
+            required("segment", "string", "segment of the series, empty for that of all items"),
+            required("periods_to_end", "int", "0 is the last period of a life"),
+            required("factor", "double", "what sales are there, of their level before; shrunk"),
+            required("n_items", "bigint", "ended items behind it"),
+        ),
+        primary_key=("run_id", "segment", "periods_to_end"),
+    )

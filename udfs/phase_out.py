@@ -19,6 +19,7 @@ from udfs.segments import segment_name
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from udfs.lake import Lake
     from udfs.stage import StageInput
     from udfs.work import RunPlan
 
@@ -59,21 +60,37 @@ def _curves(rows: DataFrame, source: StageInput, frequency: Frequency) -> Curves
     step = _ratio_step(frequency, periods, max(periods, frequency.season_length), zero=zero)
     ratios = rows.mapInArrow(step, "segment string, left int, ratio double")
     value = (F.median("ratio").alias("median"), F.count("ratio").alias("n"))
-    of_all = ratios.groupBy("left").agg(*value).withColumn("segment", F.lit(None).cast("string"))
+    over_all = ratios.groupBy("left").agg(*value).withColumn("segment", F.lit(None).cast("string"))
     by_segment = ratios.groupBy("segment", "left").agg(*value)
     if not config.segments and not config.selection.segment_by:
         by_segment = by_segment.limit(0)
     found: dict[str | None, tuple[FloatArray, FloatArray]] = {}
     limit = MOST_SEGMENTS * (periods + 1)
-    for row in [*of_all.collect(), *by_segment.orderBy("segment", "left").limit(limit).collect()]:
+    for row in [*over_all.collect(), *by_segment.orderBy("segment", "left").limit(limit).collect()]:
         median, n = found.setdefault(row["segment"], (np.full(periods + 1, np.nan), np.zeros(periods + 1)))
         median[row["left"]], n[row["left"]] = row["median"], row["n"]
     if None not in found:
         return None
-    everyone = shrunk_curve(*found.pop(None), np.ones(periods), section.strength)
+    of_all = found.pop(None)
+    everyone = shrunk_curve(*of_all, np.ones(periods), section.strength)
     names = sorted(name for name in found if name is not None)
     own = [shrunk_curve(*found[name], everyone, section.strength) for name in names]
-    return Curves(tuple(names), np.stack([*own, everyone]))
+    items = [n[:-1] for _, n in [*(found[name] for name in names), of_all]]
+    return Curves(tuple(names), np.stack([*own, everyone]), np.stack(items))
+
+
+def keep_curves(lake: Lake, run_id: str, curves: Curves | None) -> None:
+    """Write a run's curves to `phase_out`, in one commit that can be repeated."""
+    if curves is None:
+        return
+    names = [*curves.segments, ""]
+    rows = [
+        {"run_id": run_id, "segment": name, "periods_to_end": left, "factor": float(factor), "n_items": int(n)}
+        for name, factors, items in zip(names, curves.factors, curves.items, strict=True)
+        for left, (factor, n) in enumerate(zip(factors, items, strict=True))
+    ]
+    lake.ensure("phase_out")
+    lake.replace("phase_out", lake.rows("phase_out", rows), {"run_id": run_id})
 
 
 def _ratio_step(frequency: Frequency, periods: int, before: int, *, zero: bool) -> Any:

@@ -12,7 +12,7 @@ from forecasting.levels import quantile_column
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
-from udfs.life_schema import successors_schema
+from udfs.life_schema import phase_out_schema, successors_schema
 from udfs.metrics_schema import metrics_schema
 from udfs.tuning_schema import tuning_schema
 
@@ -383,6 +383,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _runs(),
         tuning_schema(),
         successors_schema(layout),
+        phase_out_schema(),
     )
     return {table.name: table for table in tables}
 

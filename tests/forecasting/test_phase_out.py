@@ -36,7 +36,7 @@ def test_few_items_say_little_and_a_segment_leans_on_all() -> None:
 
 
 def test_a_forecast_fades_from_where_it_is() -> None:
-    curves = Curves(("a",), np.array([[0.2, 0.4, 0.8], [0.5, 0.5, 0.5]]))
+    curves = Curves(("a",), np.array([[0.2, 0.4, 0.8], [0.5, 0.5, 0.5]]), np.ones((2, 3)))
     row = curves.rows_of(["a", "b", None, "a"])
     assert row.tolist() == [0, 1, 1, 0]
     cutoff, end = np.array([10, 10, 10, 10]), np.array([15, 15, 99, 12])

@@ -55,6 +55,12 @@ def test_a_known_end_is_approached_as_ended_items_approached_theirs(
     means = {i: [r["mean"] for r in found if r["item_id"] == i] for i in ("closing", "later", "stays", "old0")}
     of_all = [(6 * c + 2) / 8 for c in CURVE]  # six items against a strength of two
     of_a = [(6 * c + 2 * f) / 8 for c, f in zip(CURVE, of_all, strict=True)]
+    kept = {(r["segment"], r["periods_to_end"]): r for r in Lake.of(spark, config).read("phase_out").collect()}
+    assert kept.keys() == {(name, left) for name in ("a", "") for left in range(7)}
+    for left in range(7):
+        assert kept["", left]["factor"] == pytest.approx(of_all[left])
+        assert kept["a", left]["factor"] == pytest.approx(of_a[left])
+        assert (kept["a", left]["n_items"], kept["a", left]["run_id"]) == (6, run.run_id)
     assert means["stays"] == [20.0] * 7
     assert means["old0"] == [0.0] * 7
     assert means["closing"] == pytest.approx([20 * of_a[left] / of_a[5] for left in (4, 3, 2, 1, 0)] + [0.0, 0.0])

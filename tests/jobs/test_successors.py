@@ -24,6 +24,9 @@ pytestmark = pytest.mark.spark
 SEASON = 100 + 60 * np.sin(np.arange(12) * 2 * np.pi / 12)
 MONTHS = [str(m) for m in np.arange("2018-01", "2024-05", dtype="M8[M]")]
 
+PRICES = {f"2024-{month:02d}": 10.0 + month for month in range(1, 11)}
+"""Of the new product, known six months ahead."""
+
 
 def sold(item: str, store: str, begin: str, end: str, times: float) -> list[str]:
     """A row a month from `begin` to `end`: the season, `times` as much."""
@@ -70,6 +73,9 @@ def content(make_config: Callable[..., dict[str, Any]], tmp_path: Path) -> dict[
         *(row for item in ("new2", "twice", "odd", "when") for row in sold(item, "s1", "2020-01", "2024-04", 1.0)),
     ]  # fmt: skip
     Path(found["data"]["target"]["path"]).write_text("\n".join(["item_id,store,timestamp,target", *rows]))
+    found["data"]["related"] = [{"path": str(tmp_path / "prices.csv"), "series": {"price": {"known_in_future": True}}}]
+    prices = [f"new,s1,{m}-01,{PRICES[m]}" for m in PRICES] + [f"old,s1,{m}-01,7" for m in MONTHS if m < "2024-01"]
+    (tmp_path / "prices.csv").write_text("\n".join(["item_id,store,timestamp,price", *prices]))
     (tmp_path / "items.csv").write_text("item_id,store,kind\nplanned,s1,a\n")
     (tmp_path / "links.csv").write_text("\n".join(["predecessor,successor,ratio,at", *LINKS]))
     return found
@@ -123,6 +129,9 @@ def test_a_successor_goes_on_from_its_predecessor(
     assert lake.read("rejects").where("role = 'successors'").count() == 0
     assert not ingest(changed, spark).changed
     again = forecast(changed, spark, model="seasonal_naive")
+    priced = forecast(changed, spark, model="user_models:price_ahead", items=["new/s1"])
+    rows = lake.read("forecasts").where(f"run_id = '{priced.run_id}'").orderBy("step").collect()
+    assert [r["mean"] for r in rows] == [2.0 * PRICES[f"2024-{month:02d}"] for month in range(5, 11)]
     means = lake.read("forecasts").where(f"run_id = '{again.run_id}' AND item_id = 'new' AND store = 's1'")
     assert means.where("step = 1").collect()[0]["mean"] == pytest.approx(10 * SEASON[4], rel=1e-5)
 
