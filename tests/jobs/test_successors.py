@@ -129,7 +129,7 @@ def test_a_successor_goes_on_from_its_predecessor(
     assert lake.read("rejects").where("role = 'successors'").count() == 0
     assert not ingest(changed, spark).changed
     again = forecast(changed, spark, model="seasonal_naive")
-    priced = forecast(changed, spark, model="user_models:price_ahead", items=["new/s1"])
+    priced = forecast(changed, spark, model="user_models:known_price", items=["new/s1"])
     rows = lake.read("forecasts").where(f"run_id = '{priced.run_id}'").orderBy("step").collect()
     assert [r["mean"] for r in rows] == [PRICES[f"2024-{month:02d}"] for month in range(5, 11)]
     means = lake.read("forecasts").where(f"run_id = '{again.run_id}' AND item_id = 'new' AND store = 's1'")
