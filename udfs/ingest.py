@@ -32,7 +32,7 @@ from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
 from udfs.roles import Role, roles_of
 from udfs.sources import Located, encodings, locate, read
-from udfs.successors import Links, is_linked, read_links, write_successors
+from udfs.successors import Links, has_links, is_linked, read_links, write_successors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -101,10 +101,10 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
 
 def _linked(lake: Lake, config: Config, report: IngestReport, links: Links) -> IngestReport:
     """The report with what the links between products added to it."""
-    rejected = dict(report.rejected)
+    rejected, some = dict(report.rejected), has_links(lake)
     for reason, n in write_successors(lake, config, lake.identity(), links).items():
         rejected[reason] = rejected.get(reason, 0) + n
-    return replace(report, changed=True, rejected=rejected)
+    return replace(report, changed=report.changed or some or has_links(lake), rejected=rejected)
 
 
 def _update(

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 
-def date_ordinal(text: Column, frequency: Frequency, zone: str | None) -> Column:
-    """The period that a date lies in (bigint); NULL without one, and for stand-ins such as 9999-12-31."""
+def date_time(text: Column, frequency: Frequency, zone: str | None) -> Column:
+    """A date as microseconds on the grid's clock; NULL without one, and for stand-ins such as 9999-12-31."""
     from pyspark.sql import types as T
 
-    time, _ = Clock(frequency, zone).read(text, T.StringType())
-    return ordinal(frequency, time)
+    return Clock(frequency, zone).read(text, T.StringType())[0]
+
+
+def date_ordinal(text: Column, frequency: Frequency, zone: str | None) -> Column:
+    """The period that a date lies in (bigint); NULL as `date_time`."""
+    return ordinal(frequency, date_time(text, frequency, zone))
 
 
 def unreadable_date(text: Column, frequency: Frequency, zone: str | None) -> Column:
@@ -29,7 +33,7 @@ def unreadable_date(text: Column, frequency: Frequency, zone: str | None) -> Col
     from pyspark.sql import functions as F
 
     never = F.trim(text).rlike(r"^(0001|9999)-")
-    return text.isNotNull() & date_ordinal(text, frequency, zone).isNull() & ~F.coalesce(never, F.lit(False))
+    return text.isNotNull() & date_time(text, frequency, zone).isNull() & ~F.coalesce(never, F.lit(False))
 
 
 def with_end_dates(rows: DataFrame, config: Config, frequency: Frequency, common_end: int) -> DataFrame:

@@ -22,9 +22,9 @@ from udfs.config import Config
 from udfs.config.evaluation import least_history
 from udfs.config.lifecycle import Successors
 from udfs.errors import InputError
-from udfs.grid import label
+from udfs.grid import label, ordinal
 from udfs.lake import Lake, LakeInfo, as_json, quoted
-from udfs.life_dates import date_ordinal
+from udfs.life_dates import date_time
 from udfs.roles import Role
 from udfs.sources import CORRUPT, SOURCE, encodings, locate, read
 from udfs.stage import joined
@@ -40,14 +40,13 @@ _REASON = "#reason"
 
 @dataclass(frozen=True)
 class Links:
-    """A user's table of links, checked. rows: predecessor, successor, dimensions, scale, switch (ordinal), the raw row
-    and the reason for which it is refused, if any. depth: of the longest chain. digest: of what counts."""
+    """A user's table of links, checked. rows: predecessor, successor, dimensions, scale, switch (microseconds), the
+    raw row and the reason for which it is refused, if any. depth: of the longest chain. digest: of what counts."""
 
     key: tuple[str, ...]
     rows: DataFrame
     depth: int
     digest: str
-    refused: Mapping[str, int]
 
 
 def read_links(lake: Lake, config: Config, info: LakeInfo | None) -> Links | None:
@@ -68,9 +67,8 @@ def read_links(lake: Lake, config: Config, info: LakeInfo | None) -> Links | Non
     width = 2 + len(role.key)
     links = {(link[1], *link[2:width]): (link[0], *link[2:width]) for link in found}
     depth = _depth(links)
-    refused = {r[_REASON]: r["count"] for r in rows.groupBy(_REASON).count().collect() if r[_REASON]}
     decisive = as_json([repr(found), least_history(config), section.scale_bounds, list(role.key)])
-    return Links(role.key, rows, depth, hashlib.sha256(decisive.encode()).hexdigest()[:16], refused)
+    return Links(role.key, rows, depth, hashlib.sha256(decisive.encode()).hexdigest()[:16])
 
 
 def _role(config: Config, section: Successors) -> Role:
@@ -98,11 +96,12 @@ def _clean(raw: DataFrame, role: Role, config: Config, frequency: Frequency) -> 
     found |= {c: lower[c] for c in _OPTIONAL if c not in found and c in lower}
 
     def text(name: str) -> Column:
-        column = F.trim(F.col(quoted(found[name])).cast("string")) if name in found else F.lit(None).cast("string")
-        return F.when(~F.lower(column).isin("", "null", "nan", "none"), column)
+        column = F.col(quoted(found[name])).cast("string") if name in found else F.lit(None).cast("string")
+        missing = ("", "null", "nan", "none") if name in _OPTIONAL else ("",)  # an item may be called none
+        return F.when(~F.lower(F.trim(column)).isin(*missing), F.trim(column) if name in _OPTIONAL else column)
 
     names = ("predecessor", "successor", *role.key)
-    scale, switch = text("scale").try_cast("double"), date_ordinal(text("switch_date"), frequency, config.time_zone)
+    scale, switch = text("scale").try_cast("double"), date_time(text("switch_date"), frequency, config.time_zone)
     wrong_scale = text("scale").isNotNull() & ~F.coalesce((scale > 0) & (scale < 1e100), F.lit(False))
     checks = [
         ("corrupt_row", F.col(CORRUPT).isNotNull() if CORRUPT in raw.columns else F.lit(False)),
@@ -173,6 +172,11 @@ def is_linked(lake: Lake, links: Links) -> bool:
     return row is not None and row["mapping"] == links.digest
 
 
+def has_links(lake: Lake) -> bool:
+    """Whether some series has a predecessor."""
+    return lake.exists(TABLE) and not lake.read(TABLE).isEmpty()
+
+
 def write_successors(lake: Lake, config: Config, info: LakeInfo, links: Links) -> dict[str, int]:
     """Replace `successors` by what the links mean for today's series, and the links that cannot be used among the
     `rejects`. Returns refused links by reason."""
@@ -213,7 +217,7 @@ def _inherited(lake: Lake, config: Config, info: LakeInfo, good: DataFrame, link
     rows = level
     above = direct.select(F.col("item_id").alias("#item"), *dimensions, *(F.col(c).alias(f"#{c}") for c in _OF_LINK))
     for position in range(2, links.depth + 1):
-        on = [level["predecessor"] == above["#item"], *(level[d] == above[d] for d in dimensions)]
+        on = [level["predecessor"] == above["#item"], *(level[d] == above[f"#{d}"] for d in dimensions)]
         both = level.join(above, on).select(
             *(level[k] for k in key),
             F.col("`#predecessor`").alias("predecessor"),
@@ -228,7 +232,7 @@ def _inherited(lake: Lake, config: Config, info: LakeInfo, good: DataFrame, link
     frequency = Frequency.parse(info.frequency)
     return rows.select(
         *key, "position", "predecessor", "scale", "scale_from", "scale_periods",
-        label(frequency, F.col("switch")).alias("switch_date"),
+        label(frequency, ordinal(frequency, F.col("switch"))).alias("switch_date"),
         F.lit(links.digest).alias("mapping"),
         lake.bucket(info.buckets).alias("bucket"),
     )  # fmt: skip
