@@ -215,7 +215,8 @@ def _inherited(lake: Lake, config: Config, info: LakeInfo, good: DataFrame, link
     direct = _direct(lake, config, info, good, links)
     level = direct.withColumn("position", F.lit(1))
     rows = level
-    above = direct.select(F.col("item_id").alias("#item"), *dimensions, *(F.col(c).alias(f"#{c}") for c in _OF_LINK))
+    names = {"item_id": "#item", **{c: f"#{c}" for c in (*dimensions, *_OF_LINK)}}
+    above = direct.select(*(F.col(quoted(c)).alias(alias) for c, alias in names.items()))
     for position in range(2, links.depth + 1):
         on = [level["predecessor"] == above["#item"], *(level[d] == above[f"#{d}"] for d in dimensions)]
         both = level.join(above, on).select(
