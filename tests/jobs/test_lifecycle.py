@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from jobs.describe import describe, render
+from jobs.evaluate import evaluate
 from jobs.ingest import ingest
 from jobs.run import run
 from udfs.config import load_config
@@ -194,8 +195,17 @@ def test_zeros_at_the_end(
     assert (faded["forecast"]["mean"] == [0.0] * H) == zero_is_silence
     assert (faded["forecast"]["reason"] == "ended") == zero_is_silence
     assert np.isnan(faded["backtest"]["actuals"]).all() == zero_is_silence  # not scored after the end
-    if zero_is_silence:  # a change of the section packs the same sources again
-        again = load_config(content, ["lifecycle.ended_after.seasons=30", "lifecycle.ended_after.gaps=3"])
+    if zero_is_silence:  # what arrives after the end is not scored either; 'faded' is sold again
+        more = [f"{item},{day(-ahead)},5" for item in ("sold", "faded", "rare") for ahead in (1, 2, 3)]
+        with Path(content["data"]["target"]["path"]).open("a") as file:
+            file.write("\n" + "\n".join(more))
+        ingest(config, spark)
+        arrival = evaluate(config, spark).arrival
+        assert arrival is not None
+        assert (arrival.n_series, arrival.n_points) == (2, 6)
+        assert {r["item_id"]: r["lifecycle"] for r in lake.read("series").collect()}["faded"] == "returning"
+        # A change of the section packs the same sources again
+        again = load_config(content, ["lifecycle.returning_within=2"])
         assert ingest(again, spark).changed
-        assert {r["item_id"]: r["lifecycle"] for r in lake.read("series").collect()}["faded"] == "dormant"
+        assert {r["item_id"]: r["lifecycle"] for r in lake.read("series").collect()}["faded"] == "active"
         assert not ingest(again, spark).changed
