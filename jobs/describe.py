@@ -72,7 +72,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Description:
-    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words."""
+    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words.
+    successors: series with a predecessor, by what its scale is made of."""
 
     place: str
     info: LakeInfo | None
@@ -81,6 +82,7 @@ class Description:
     rejects: Mapping[str, int] = field(default_factory=dict)
     runs: tuple[RunFacts, ...] = ()
     holidays: str | None = None
+    successors: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()) -> Description:
@@ -99,6 +101,9 @@ def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrid
         rejects=_counts(lake.read("rejects"), "reason") if "rejects" in names else {},
         runs=_runs(lake, "metrics" in names),
         holidays=described(lake) if "holidays" in names else None,
+        successors=_counts(lake.read("successors").where("position = 1"), "scale_from")
+        if "successors" in names
+        else {},
     )
 
 
@@ -210,6 +215,9 @@ def _facts(description: Description) -> list[tuple[str, str]]:
             facts.append(("Medians", ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()) or "none"))
     if description.holidays is not None:
         facts.append(("Holidays", description.holidays))
+    if description.successors:
+        kinds = ", ".join(f"{n} {made_of}" for made_of, n in description.successors.items())
+        facts.append(("Successors", f"{sum(description.successors.values())} (scale: {kinds})"))
     refused = ", ".join(f"{n} {reason}" for reason, n in description.rejects.items())
     facts.append(("Refused rows", refused or "none"))
     return facts

@@ -14,6 +14,7 @@ from udfs.errors import InputError
 from udfs.execute import OnProgress, StageSummary, accounted, run_stage, summaries
 from udfs.holiday_table import freeze
 from udfs.lake import LakeInfo
+from udfs.life_stage import successors_version
 from udfs.limits import check_limits, condition
 from udfs.plan import plan_run, plan_stage
 from udfs.runs import Run
@@ -91,8 +92,10 @@ def new_run(
     limit = condition(job.lake.layout.key, where, items)
     plan = plan_run(source, stage, info.frequency, info.buckets, limit, (where, items))
     holidays = freeze(job.lake, job.config, plan.frequency, plan.start, plan.end)
-    versions = {"series": source.version} | ({} if holidays is None else {"holidays": holidays})
-    plan = replace(plan, model=model, holidays=holidays, tuning=tuning)
+    links = successors_version(job.lake, job.config)
+    pinned = {"series": source.version, "holidays": holidays, "successors": links}
+    versions = {table: version for table, version in pinned.items() if version is not None}
+    plan = replace(plan, model=model, holidays=holidays, tuning=tuning, successors=links)
     run = replace(runs.new_run(job.config, plan, versions, run_id), config=resolved_json(source.config))
     run = run if start is None else start.pinned(run)
     runs.create(job.lake, run)

@@ -22,6 +22,7 @@ from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
 from udfs.holiday_table import REGION, TABLE
 from udfs.lake import Lake, quoted
+from udfs.living import without_ended_steps
 from udfs.observing import calendar_groups, fill_group_columns, fill_groups, fill_rules, needs_region, observing
 from udfs.stage import joined
 
@@ -57,7 +58,8 @@ class _History:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How actuals are read; goes to the workers. end: None where each series has its own end."""
+    """How actuals are read; goes to the workers. end: None where each series has its own end. score_ended: whether
+    steps after an item's end count."""
 
     key: tuple[str, ...]
     frequency: str
@@ -66,6 +68,7 @@ class _Reading:
     start: int
     end: int | None
     score_filled: bool
+    score_ended: bool = True
 
 
 def evaluate_forecasts(lake: Lake, run_id: str, config: Config) -> Arrival | None:
@@ -139,7 +142,8 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
         related = [F.col(f"related.{quoted(c)}").alias(n) for c, n in zip(rules.columns, names, strict=True)]
     beside_series = [*related, *_region(lake, config), *fill_group_columns(config)]
     priced = with_unit_costs(lake, forecasts, config.evaluation.error_cost)
-    beside = (*_FORECAST, *(c for c in _IF_THERE if c in priced.columns))
+    reason = () if config.lifecycle.score_ended else ("reason",)
+    beside = (*_FORECAST, *reason, *(c for c in _IF_THERE if c in priced.columns))
     both = priced.select(*key, "bucket", "model", "window", "forecast_start", *map(quoted, beside)).join(
         series.select(*key, "start", "target", *beside_series), key, "left"
     )
@@ -151,6 +155,7 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
         start=history.start,
         end=history.end if config.forecast_start == "global" else None,
         score_filled=config.evaluation.score_filled,
+        score_ended=config.lifecycle.score_ended,
     )
     identity = (*key, "bucket", "model", "window")
     schema = lake.schemas["results"]
@@ -182,6 +187,8 @@ def _actuals_step(reading: _Reading, identity: tuple[str, ...], beside: tuple[st
             series = fill(series, reading.fill, *where, horizon=horizon, cutoffs=cutoffs, group=groups)
             series = rules.still(series, calendars)
             happened = actuals(series, cutoffs, horizon, score_filled=reading.score_filled)
+            if not reading.score_ended:
+                happened[:, 0] = without_ended_steps(happened[:, 0], batch.column("reason"))
             columns = [batch.column(name) for name in (*identity, *beside)]
             columns.append(fixed_lists(happened[:, 0]))
             yield pa.RecordBatch.from_arrays(columns, names=[*identity, *beside, "actuals"])

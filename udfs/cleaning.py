@@ -15,6 +15,7 @@ from udfs.clock import Clock
 from udfs.errors import InputError
 from udfs.grid import label, ordinal
 from udfs.lake import quoted
+from udfs.life_dates import unreadable_date
 from udfs.roles import Role
 from udfs.sources import CORRUPT, NANOSECONDS, SOURCE
 
@@ -33,7 +34,9 @@ REASONS = {
     "nonexistent_time": "the clocks of the time zone skip this time",
     "not_a_number": "a value is not a number",
     "infinite": "a value is infinite, or so large (1e100) that its square is",
-    "unknown_item": "a related row whose item is neither in the target nor in the metadata",
+    "bad_date": "a start or end date in the metadata that cannot be read",
+    "bad_scale": "a scale between predecessor and successor that is not a number above 0",
+    "unknown_item": "a related row whose item is neither in the target nor in the metadata; or a link of such an item",
     "duplicate": "several rows of a series and period that the aggregation does not resolve",
 }
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "null", "none")
@@ -71,6 +74,7 @@ def clean(raw: DataFrame, role: Role, frequency: Frequency, zone: str | None, *,
         checks += more
     else:
         values = [_text(_column(found[v])).alias(v) for v in role.values]
+        checks += [("bad_date", unreadable_date(_text(_column(found[v])), frequency, zone)) for v in role.dates]
     reason = F.lit(None).cast("string")
     for code, failed in reversed(checks):
         reason = F.when(failed, F.lit(code)).otherwise(reason)

@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.closures import Mask, OpeningHours
 from forecasting.frequency import Frequency, Int64Array
+from forecasting.lifecycle import SilenceRule
 from udfs.arrow import ragged_lists, timestamps
+from udfs.life_states import state_columns
 from udfs.observing import hidden_periods
 from udfs.profile_columns import counts_without, shape_columns
 
@@ -38,7 +40,7 @@ class PackSpec:
     end. missing_is_zero: for the class of demand, a period without a row had none. bare: only the related columns are
     packed, each key from its first period (tables keyed by a part of the key). first, last: periods before and after
     have no target (see `udfs.periods`); None: all have. masks, week, open_column: what is no observation and does not
-    count in the profile (see `udfs.observing`).
+    count in the profile (see `udfs.observing`). silence: when it is long.
     """
 
     key: tuple[str, ...]
@@ -54,6 +56,7 @@ class PackSpec:
     masks: tuple[Mask, ...] = ()
     week: OpeningHours | None = None
     open_column: str | None = None
+    silence: SilenceRule = field(default_factory=SilenceRule)
 
     @property
     def related(self) -> tuple[tuple[int, str], ...]:
@@ -289,11 +292,7 @@ def _through_last_known(points: _Points, start: Int64Array) -> tuple[FloatArray,
 def _described(
     dense: FloatArray, offsets: Int64Array, start: Int64Array, frequency: Frequency, spec: PackSpec
 ) -> dict[str, pa.Array]:
-    """Lifecycle and profile of each series.
-
-    A series is `ended` when it is silent at the end for longer than two seasons and three times the longest gap
-    between two of its own observations; else `new` with fewer observations than a season; else `active`.
-    """
+    """Lifecycle (see `forecasting.lifecycle`) and profile of each series."""
     n = len(start)
     length = np.diff(offsets)
     where = np.flatnonzero(~np.isnan(dense))
@@ -302,22 +301,14 @@ def _described(
     position = where - offsets[key]
     last = np.full(n, -1, dtype=np.int64)
     np.maximum.at(last, key, position)
-    gap = np.zeros(n, dtype=np.int64)
-    if len(where) > 1:
-        inside = key[1:] == key[:-1]
-        np.maximum.at(gap, key[1:][inside], np.diff(position)[inside])
     observed = n_obs > 0
     end = start + length - 1 if spec.per_series else np.full(n, spec.common_end)
-    silent = np.where(observed, end - (start + last), 0)
-    season = frequency.season_length
-    ended = observed & (silent > np.maximum(2 * season, 3 * gap))
-    lifecycle = np.where(ended, "ended", np.where(n_obs < season, "new", "active"))
     total = np.bincount(key, weights=dense[where], minlength=n)
     labels = timestamps(frequency.labels(start + np.maximum(last, 0)))
     zeros = np.bincount(key, weights=dense[where] == 0, minlength=n)
     empty = pa.array(~observed)
     return {
-        "lifecycle": pa.array(lifecycle.astype(object), pa.string()),
+        **state_columns(dense, offsets, start, end, spec.silence, frequency.season_length),
         "n_obs": pa.array(n_obs.astype(np.int32)),
         "n_missing": pa.array((length - n_obs).astype(np.int32)),
         "n_zero": pa.array(zeros.astype(np.int32)),

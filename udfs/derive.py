@@ -18,6 +18,7 @@ from udfs.derive_selection import only_candidates
 from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, sums_of, together
 from udfs.error_costs import OVER, UNDER, planned_value, planning_level, with_unit_costs
 from udfs.lake import Lake, literal, quoted
+from udfs.living import step_flag
 from udfs.runs import Run
 from udfs.schemas import BASELINE
 from udfs.steps import finite, quantile_values, step_label
@@ -92,7 +93,10 @@ def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency)
     rows = with_unit_costs(lake, results, costs)
     prices = (UNDER, OVER) if costs else ()
     steps = rows.select(
-        *(quoted(name) for name in (*lake.layout.key, "model", "forecast_start", "quantiles", "bucket", *prices)),
+        *(
+            quoted(name)
+            for name in (*lake.layout.key, "model", "forecast_start", "quantiles", "reason", "bucket", *prices)
+        ),
         F.posexplode("mean").alias("step", "mean"),
     )
     by_name = {
@@ -100,6 +104,7 @@ def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency)
         "scenario": f"{literal(BASELINE)} AS scenario",
         "step": "step + 1 AS step",
         "timestamp": f"{step_label(frequency, 'forecast_start', 'step')} AS timestamp",
+        "lifecycle": f"{step_flag('reason', 'step + 1')} AS lifecycle",
         "mean": f"{finite('mean')} AS mean" if config.mean else "cast(NULL AS double) AS mean",
     }
     quantiles = quantile_values(config.quantiles, "step")

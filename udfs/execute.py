@@ -16,6 +16,7 @@ from udfs.config import Config
 from udfs.errors import ThresholdError
 from udfs.lake import Lake, quoted
 from udfs.parts import PIECE_VALUES
+from udfs.phase_out import keep_curves
 from udfs.placement import looked_up, placed
 from udfs.plan import cores
 from udfs.runs import Run
@@ -55,6 +56,8 @@ def run_stage(
     report = on_progress or (lambda *_: None)
     report(finished, run.plan.n_series)
     spec = task_spec(stage, source, run.plan)
+    if spec.lifecycle is not None:
+        keep_curves(lake, run.run_id, spec.lifecycle.curves)
     with settings(lake.spark, stage_settings(spec, run.plan.mean_length)):
         while left:
             units = waves(left, cores(lake.spark))[0]

@@ -33,6 +33,7 @@ from udfs.packing import Packing, packed_series
 from udfs.periods import dropped_notes, keep_times, kept_periods
 from udfs.roles import Role, roles_of
 from udfs.sources import Located, encodings, locate, read
+from udfs.successors import Links, has_links, is_linked, read_links, write_successors
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -88,10 +89,23 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
     changes = find_changes(located, known, config.ingest.mode)
     if known:
         changes = with_unknown_items(changes, located, lake)
+    links = read_links(lake, config, info)
+    if info and links and changes.nothing and not is_linked(lake, links):
+        report = _report(lake, info, changes, Counts(), located_sources=sum(len(e.parts) for e in located))
+        return _linked(lake, config, report, links)
     if info and changes.nothing:
         return _report(lake, info, changes, Counts(), located_sources=sum(len(e.parts) for e in located))
     with encodings(lake.spark, located):
-        return _update(lake, config, info, located, changes)
+        report = _update(lake, config, info, located, changes)
+    return report if links is None else _linked(lake, config, report, links)
+
+
+def _linked(lake: Lake, config: Config, report: IngestReport, links: Links) -> IngestReport:
+    """The report with what the links between products added to it."""
+    rejected, some = dict(report.rejected), has_links(lake)
+    for reason, n in write_successors(lake, config, lake.identity(), links).items():
+        rejected[reason] = rejected.get(reason, 0) + n
+    return replace(report, changed=report.changed or some or has_links(lake), rejected=rejected)
 
 
 def _update(

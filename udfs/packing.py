@@ -19,6 +19,7 @@ from udfs.config import Config
 from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, pack_batches
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
+from udfs.life_dates import with_end_dates
 from udfs.observing import masks_of
 from udfs.periods import EVERY_PERIOD, Kept
 from udfs.placement import placed
@@ -63,6 +64,7 @@ def packed_series(packing: Packing, buckets: Collection[int] | None) -> DataFram
             rows = _with_related(rows, _packed_by_part(packing, role), role)
         else:
             rows = _with_metadata(rows, _metadata_by_part(packing, role), role)
+    rows = with_end_dates(rows, packing.config, packing.frequency, packing.common_end)
     return _as_table(packing, rows)
 
 
@@ -122,6 +124,7 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         masks=masks_of(packing.config),
         week=None if opening is None or not opening.by_calendar else opening.week(packing.config.time_zone),
         open_column=None if opening is None else opening.column,
+        silence=packing.config.lifecycle.rule,
     )
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), long)
     rows = placed(rows.withColumn("place", F.col("bucket")), packing.info.buckets)

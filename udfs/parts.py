@@ -17,6 +17,8 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
+from udfs.inheritance import known_by, with_predecessors
+from udfs.living import by_life, faded, living, without_ended
 from udfs.observing import calendar_groups, fill_groups
 from udfs.spec import ModelSpec, TaskSpec
 
@@ -33,7 +35,8 @@ class Part:
     fitted anew. window: the number of the first of the W windows. own: int64 [N, W], periods up to the cutoff from a
     series' own first one, before any fill. short: no series has the history that these windows need. masked: int64
     [N, W], points of the visible history that are no observations. closed: bool [N, W, H], steps that are closed;
-    None: none is.
+    None: none is. live: int64 [N, W, 2], the steps that items live to see, None: all. fade: [N, W, H], what forecasts
+    are multiplied by. ended: no series lives to see any step.
     """
 
     source: pa.RecordBatch
@@ -50,6 +53,9 @@ class Part:
     short: bool = False
     masked: Int64Array | None = None
     closed: BoolArray | None = None
+    live: Int64Array | None = None
+    fade: FloatArray | None = None
+    ended: bool = False
 
     def take(self, index: Int64Array) -> Part:
         if len(index) == len(self.series):
@@ -67,6 +73,8 @@ class Part:
             own=None if self.own is None else self.own[index],
             masked=None if self.masked is None else self.masked[index],
             closed=None if self.closed is None else self.closed[index],
+            live=None if self.live is None else self.live[index],
+            fade=None if self.fade is None else self.fade[index],
         )
 
     def between(self, begin: int, end: int) -> Part:
@@ -83,6 +91,7 @@ class Part:
             own=self.own[:, begin:end],
             masked=None if self.masked is None else self.masked[:, begin:end],
             closed=None if self.closed is None else self.closed[:, begin:end],
+            live=None if self.live is None else self.live[:, begin:end],
             window=self.window + begin,
         )
 
@@ -118,23 +127,32 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         batch = rules.observed(batch, calendars)
         batch = replace(batch, related={name: batch.related[name] for name in spec.related})
     groups = fill_groups(piece)
+    bare, fade = batch, None
     plan = BacktestPlan(spec.horizon, max(spec.windows, 1), spec.offset, spec.stride, spec.history)
     season = spec.mase_season_length
+    own: Int64Array | None = None
+    if spec.stage == "backtest":
+        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
+        own = known_by(piece, visible_points(batch, cutoffs), spec)
+    batch = with_predecessors(piece, batch)
+    if common and batch is not bare:
+        batch = extend(batch, spec.global_end)
     if spec.stage == "forecast":
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, group=groups)
         batch = rules.still(batch, calendars)
         last = batch.start + batch.lengths - 1
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]
-        begins, own = np.zeros_like(visible), None
+        begins = np.zeros_like(visible)
+        fade = faded(piece, cutoffs, spec)
+        live = living(piece, bare, cutoffs, spec)
     else:
-        cutoffs = window_cutoffs(batch, plan, spec.forecast_start, end)
-        own = visible_points(batch, cutoffs)
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs, group=groups)
         batch = rules.still(batch, calendars)
         windows = backtest_windows(batch, plan, spec.forecast_start, end)
         ends, cutoffs = windows.ends, windows.cutoffs
-        actuals = windows.actuals(batch, score_filled=spec.score_filled)
+        live = living(piece, bare, cutoffs, spec)
+        actuals = without_ended(windows.actuals(batch, score_filled=spec.score_filled), live, spec)
         visible, begins = ends, windows.begins
     if spec.calendar is not None:
         region = piece.column(REGION) if REGION in piece.schema.names else None
@@ -143,7 +161,8 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scored = _scored(batch, spec.score_filled)
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
-    part = Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own)
+    everything = np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale
+    part = Part(piece, *everything, own=own, live=live, fade=fade)
     if rules.nothing:
         return part
     closed = rules.closed_steps(raw, calendars, cutoffs, spec.horizon)
@@ -161,7 +180,8 @@ def parts_of(piece: pa.RecordBatch, spec: TaskSpec) -> Iterator[tuple[Part, tupl
     """The series with the models that each runs, apart where they have other windows."""
     for part, models in by_choice(prepare(piece, spec), spec):
         for seen in by_seen(part, spec):
-            yield seen, models
+            for alive in by_life(seen):
+                yield alive, models
 
 
 def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:

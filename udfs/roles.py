@@ -23,7 +23,8 @@ class Role:
 
     name: as in the tables (`target`, `related:0`, `items:1`). place: as in the config (`data.related[0]`). key: the
     key columns it has. values: the value columns by our name; their aggregations (none for metadata). columns: our
-    name -> the source's, of key, timestamp and values. mapping: a digest of all that decides how it is read.
+    name -> the source's, of key, timestamp and values. mapping: a digest of all that decides how it is read. dates:
+    metadata columns that must hold dates.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Role:
     aggregations: Mapping[str, Aggregation]
     columns: Mapping[str, str]
     mapping: str
+    dates: tuple[str, ...] = ()
 
     @property
     def timed(self) -> bool:
@@ -121,5 +123,8 @@ def _role(
     if kind == "target" and (config.opening is not None or config.fill.mask):  # they decide the profile
         opening = None if config.opening is None else config.opening.model_dump()
         decisive["opening"] = [opening, {name: rule.model_dump() for name, rule in config.fill.mask.items()}]
+    if config.lifecycle.of_series:  # so does this; lakes from before it was there stay as they are
+        decisive["lifecycle"] = config.lifecycle.of_series
     digest = hashlib.sha256(as_json(decisive).encode()).hexdigest()[:16]
-    return Role(name, place, kind, source, key, tuple(values), aggregations, columns, digest)
+    dates = tuple(v for v in values if v in config.lifecycle.dates) if kind == "items" else ()
+    return Role(name, place, kind, source, key, tuple(values), aggregations, columns, digest, dates)

@@ -12,6 +12,7 @@ from forecasting.levels import quantile_column
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
+from udfs.life_schema import phase_out_schema, successors_schema
 from udfs.metrics_schema import metrics_schema
 from udfs.source_times_schema import source_times_schema
 from udfs.tuning_schema import tuning_schema
@@ -159,7 +160,7 @@ def _series(layout: Layout) -> TableSchema:
             _required("n", "int", "periods of the piece"),
             _required("target", "array<double>", "one value a period, NaN is missing; empty without history"),
             *extra,
-            _required("lifecycle", "string", "new, active or ended"),
+            _required("lifecycle", "string", "new, active, dormant, ended or returning"),
             _required("profile", PROFILE_TYPE, "facts about the whole series"),
             _BUCKET,
         ),
@@ -182,8 +183,10 @@ PROFILE = {
     "seasonal_strength": "double",
     "spectral_entropy": "double",
     "dominating_periods": "array<double>",
+    "lifecycle_reason": "string",
 }
-"""Fields of `series.profile`: counts, and from `adi` on what `forecasting.profiles` defines, NULL where undefined."""
+"""Fields of `series.profile`: counts, from `adi` on what `forecasting.profiles` defines, NULL where undefined, and why
+the lifecycle is what it is."""
 PROFILE_TYPE = f"struct<{', '.join(f'{name}: {kind}' for name, kind in PROFILE.items())}>"
 
 
@@ -332,6 +335,7 @@ def _forecasts(layout: Layout) -> TableSchema:
             *quantiles,
             _c("plan_quantile", "double", "level to plan with: under / (under + over) of the costs of error"),
             _c("plan", "double", "the value to plan with: the quantile at that level"),
+            _c("lifecycle", "string", "what the item's life made of the step: ended, not_started, phase_out; or NULL"),
             _BUCKET,
         ),
         primary_key=("run_id", "scenario", *layout.key, "step"),
@@ -386,6 +390,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         metrics_schema(layout),
         _runs(),
         tuning_schema(),
+        successors_schema(layout),
+        phase_out_schema(),
     )
     return {table.name: table for table in tables}
 

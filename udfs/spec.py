@@ -14,6 +14,7 @@ from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
 from forecasting.postprocess import Bounds
 from udfs import stored
+from udfs.living import LifeSpec
 
 Stage = Literal["backtest", "forecast"]
 
@@ -49,6 +50,7 @@ class TaskSpec:
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
     fill: the rules of all series, or those of each group (see `udfs.observing`). observing: what is no observation.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
+    lifecycle: what ends and fades forecasts; None: nothing.
     """
 
     stage: Stage
@@ -79,6 +81,7 @@ class TaskSpec:
     backtest_refit: BacktestRefit = "each"
     members: Members | None = None
     observing: Observing = field(default_factory=Observing)
+    lifecycle: LifeSpec | None = None
 
     @property
     def n_windows(self) -> int:

@@ -18,6 +18,7 @@ from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
+from udfs.life_stage import life_columns, life_spec, with_inherited
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
 from udfs.observing import fill_group_columns, fill_rules, needs_region, observing
 from udfs.segments import segment_column
@@ -85,7 +86,9 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.read_beside))
             related = [F.col(RELATED_PREFIX + name) for name in self.read_beside]
-        rows = self._chosen(read, ("start", "target", *related, *self._region(), *groups), buckets)
+        beside = (*related, *self._region(), *groups, *life_columns(self, plan))
+        rows = self._chosen(read, ("start", "target", *beside), buckets)
+        rows = with_inherited(rows, self, plan, buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
 
     def _region(self) -> list[Column]:
@@ -264,6 +267,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
+        lifecycle=life_spec(stage, source, plan),
         members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )
 

@@ -25,6 +25,7 @@ from forecasting.postprocess import history_facts
 from forecasting.stored import form_digest, keeps_numbers
 from udfs import stored
 from udfs.arrow import fixed_lists, forecast_columns, nulls, ragged_lists, repeated, texts, timestamps
+from udfs.living import all_zero, lived, noted, scored_density
 from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, weights_of, with_final
 from udfs.parts import Part, parts_of, pieces
 from udfs.shut import shut, with_whole_seasons
@@ -69,7 +70,7 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
                             now = time.perf_counter()
                             seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
                             clock = now
-                            yield _record_batch(rows, forecast, numbers, columns, seconds, model, spec)
+                            yield _record_batch(rows, lived(forecast, rows), numbers, columns, seconds, model, spec)
 
 
 def _members(
@@ -92,8 +93,9 @@ def _members(
                 seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
                 clock = now
                 shared = _shared_columns(rows, spec, unit_of)
-                rows_of.append((at, _record_batch(rows, forecast, numbers, shared, seconds, model, spec)))
-    final = shut(part, blended(part, weights, gathered, spec))
+                made = _record_batch(rows, noted(forecast, rows), numbers, shared, seconds, model, spec)
+                rows_of.append((at, made))
+    final = lived(shut(part, blended(part, weights, gathered, spec)), part)
     single = (weights > 0).sum(axis=1) == 1
     for at, made in rows_of:
         yield with_final(made, at, single, final)
@@ -139,6 +141,9 @@ def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Par
     batch is halved until the series that it cannot bear stands alone and gets the fallback."""
     if part.short:
         yield part, _skipped(part, model, spec), None
+        return
+    if part.ended:
+        yield part, all_zero(_skipped(part, model, spec)), None
         return
     part = with_whole_seasons(part, model)
     try:
@@ -235,7 +240,7 @@ def _record_batch(
     columns |= _start_columns(part, numbers, model) if keep_states and numbers else _no_start(rows)
     density = None
     if numbers is not None and part.actuals is not None:
-        density = log_density(get_model(model.name), numbers, forecast, part.actuals)
+        density = scored_density(log_density(get_model(model.name), numbers, forecast, part.actuals), part)
     columns["log_density"] = nulls(lists, rows) if density is None else fixed_lists(density)
     return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
 

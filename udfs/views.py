@@ -95,6 +95,7 @@ def _forecasts_latest(lake: Lake, name: Name, levels: Sequence[float], stored: C
     quantiles = [quantile_column(q) for q in levels]
     values = [quoted(q) if q in stored else f"cast(NULL AS double) AS {quoted(q)}" for q in quantiles]
     columns = _listed(("run_id", *lake.layout.key, "step", "timestamp", "model", "mean"))
+    values.append("lifecycle" if "lifecycle" in stored else "cast(NULL AS string) AS lifecycle")
     return (
         f"SELECT {columns}, {', '.join(values)} FROM {name('forecasts')} "
         f"WHERE scenario = {literal(BASELINE)} AND run_id IN (SELECT run_id FROM {name('runs')} WHERE published)"

@@ -62,7 +62,7 @@ class RunPlan:
     run. model: the one model of its forecast, None where `selection` or the config decides. refit,
     parameters_from: how its forecast comes to its fits, and the run it starts from. holidays: the version of the table
     `holidays` that it reads, None without. tuning: the tuning whose settings compete (they stand in the run's config),
-    "" for none. where, items: its limits.
+    "" for none. where, items: its limits. successors: the version of the table `successors`, None without.
     """
 
     frequency: str
@@ -79,6 +79,7 @@ class RunPlan:
     tuning: str = ""
     where: str | None = None
     items: tuple[str, ...] | None = None
+    successors: int | None = None
     stages: Mapping[str, StagePlan] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

@@ -118,9 +118,12 @@ def test_parts_of_several_sources_are_combined(how: str, expected: float) -> Non
     [
         (range(0, 21), 20, "active"),
         (range(0, 6), 5, "new"),  # six days of a season of seven
-        (range(0, 21), 34, "active"),  # silent for two seasons, and not longer
+        (range(0, 21), 27, "active"),  # silent for a season, and not longer
+        (range(0, 21), 28, "dormant"),
+        (range(0, 21), 34, "dormant"),  # silent for two seasons, and not longer
         (range(0, 21), 35, "ended"),
-        ([0, 1, 2, 3, 4, 5, 6, 20], 62, "active"),  # silent for three times its longest gap of 14
+        ([0, 1, 2, 3, 4, 5, 6, 20], 48, "active"),  # silent for twice its longest gap of 14
+        ([0, 1, 2, 3, 4, 5, 6, 20], 62, "dormant"),  # silent for three times its longest gap of 14
         ([0, 1, 2, 3, 4, 5, 6, 20], 63, "ended"),
         ([0], 15, "ended"),
     ],

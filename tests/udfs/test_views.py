@@ -38,7 +38,8 @@ def lake(built: tuple[Config, Lake]) -> Lake:
 
 def test_forecasts_latest_is_the_published_run(spark: SparkSession, lake: Lake) -> None:
     rows = spark.table("v_forecasts_latest")
-    assert rows.columns == ["run_id", "item_id", "store", "step", "timestamp", "model", "mean", "p10", "p50", "p90"]
+    values = ["mean", "p10", "p50", "p90", "lifecycle"]
+    assert rows.columns == ["run_id", "item_id", "store", "step", "timestamp", "model", *values]
     assert rows.count() == lake.read("forecasts").count() == 11
 
 

@@ -17,6 +17,7 @@ from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection,
 from udfs.config.filling import Fill, fill_problems
 from udfs.config.grid import FrequencyCheck, PartialPeriods, TimeAlignment, alignment_problems
 from udfs.config.holidays import HolidaysConfig
+from udfs.config.lifecycle import Lifecycle, lifecycle_problems
 from udfs.config.opening import Opening, opening_problems
 from udfs.config.segments import DEMAND_CLASS, condition_problems
 from udfs.config.sources import NAME, Data, Matching, Section, defaulted
@@ -62,8 +63,9 @@ Models = Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda v: defaulte
 class Segment(Matching):
     """Other models or hyperparameters for some series; the first segment that matches a series counts.
 
-    Beside key and metadata columns `where` may name lifecycle (new, active, ended) and demand_class (smooth,
-    intermittent, erratic, lumpy, none, unknown), so that intermittent items need not pay for ARIMA.
+    Beside key and metadata columns `where` may name lifecycle (new, active, dormant, ended, returning) and
+    demand_class (smooth, intermittent, erratic, lumpy, none, unknown), so that intermittent items need not pay for
+    ARIMA.
     """
 
     name: str
@@ -160,6 +162,7 @@ class Config(Section):
     """When it is open; null: always."""
     holidays: HolidaysConfig | None = None
     """Holidays as regressors of the models that take them; null: none."""
+    lifecycle: Lifecycle = Lifecycle()
     forecast_start: Literal["global", "per_series"] = "global"
     """global: every series is forecast from the common end. per_series: each from its own last point."""
     horizon: int = Field(ge=1)
@@ -302,6 +305,7 @@ def _name_problems(config: Config) -> list[str]:
     problems += covariate_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
+    problems += lifecycle_problems(config)
     if config.parameters_from is not None and config.refit == "full":
         problems.append(
             "parameters_from is given and refit is full, which starts from nothing; set refit: warm or never"

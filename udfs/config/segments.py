@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from forecasting.demand import DEMAND_CLASSES
+from forecasting.lifecycle import STATES
 
 LIFECYCLE, DEMAND_CLASS = "lifecycle", "demand_class"
 KINDS: Mapping[str, tuple[str, ...]] = {
-    LIFECYCLE: ("new", "active", "ended"),
+    LIFECYCLE: STATES,
     DEMAND_CLASS: DEMAND_CLASSES,
 }
 """Column -> what it can say."""
