@@ -8,6 +8,7 @@ first that applies of `REASONS`, and goes to `rejects` as it was read.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forecasting.frequency import Frequency
@@ -15,6 +16,7 @@ from udfs.clock import Clock
 from udfs.errors import InputError
 from udfs.grid import label, ordinal
 from udfs.lake import quoted
+from udfs.numerals import as_text, numbers_of, plain
 from udfs.roles import Role
 from udfs.sources import CORRUPT, NANOSECONDS, SOURCE
 
@@ -70,7 +72,8 @@ def clean(raw: DataFrame, role: Role, frequency: Frequency, zone: str | None, *,
         values, more = _numbers(role, found, kinds)
         checks += more
     else:
-        values = [_text(_column(found[v])).alias(v) for v in role.values]
+        values, more = _attributes(role, found, kinds)
+        checks += more
     reason = F.lit(None).cast("string")
     for code, failed in reversed(checks):
         reason = F.when(failed, F.lit(code)).otherwise(reason)
@@ -109,6 +112,7 @@ def _numbers(
     for name in role.values:
         column, kind = _column(found[name]), kinds[found[name]]
         if isinstance(kind, T.StringType):
+            column = plain(column, role.source)
             text = F.lower(F.trim(column))
             number = column.try_cast("double")
             missing = text.isNull() | text.isin(*_MISSING)
@@ -127,6 +131,16 @@ def _numbers(
         infinite = infinite | F.coalesce(F.abs(number) >= _LARGEST, F.lit(False))
         values.append(number.alias(name))
     return values, [("not_a_number", wrong), ("infinite", infinite)]
+
+
+def _attributes(
+    role: Role, found: dict[str, str], kinds: dict[str, Any]
+) -> tuple[list[Column], list[tuple[str, Column]]]:
+    """Metadata as text, NULL for missing, and what makes those that must be numbers unusable."""
+    typed = numbers_of(role.source)
+    numbers, checks = _numbers(replace(role, values=typed), found, kinds) if typed else ([], [])
+    texts = {name: as_text(number).alias(name) for name, number in zip(typed, numbers, strict=True)}
+    return [texts[v] if v in texts else _text(_column(found[v])).alias(v) for v in role.values], checks
 
 
 def _text(column: Column) -> Column:
