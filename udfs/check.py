@@ -183,20 +183,13 @@ def require_columns(inputs: Sequence[InputRows]) -> None:
         raise InputError("\n".join(problems))
 
 
-def cleaners(
-    lake: Lake, config: Config, info: LakeInfo, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
-) -> list[Cleaner]:
-    """What cleans the rows of each role."""
-    frequency = Frequency.parse(info.frequency)
-    found = [Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
-    return [_with_known(lake, config, each, found, replaced, fresh=fresh) for each in found]
-
-
 def check(
     lake: Lake, config: Config, info: LakeInfo, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
 ) -> Checked:
     """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
-    known = cleaners(lake, config, info, inputs, replaced, fresh=fresh)
+    frequency = Frequency.parse(info.frequency)
+    cleaners = [Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
+    known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
     places = {each.role.place: each.rows.located.where for each in known}
     if not known:
         return Checked(Counts(), {}, ())

@@ -133,6 +133,20 @@ def _numbers(
     return values, [("not_a_number", wrong), ("infinite", infinite)]
 
 
+def wrong_numbers(raw: DataFrame, role: Role) -> dict[str, Column]:
+    """Value column -> whether a row holds something else than a number in it, over raw rows."""
+    from pyspark.sql import functions as F
+
+    found = role.resolve([c for c in raw.columns if not c.startswith("#")], _origin(role))
+    kinds = {field.name: field.dataType for field in raw.schema.fields}
+    wanted = role.values if role.timed else numbers_of(role.source)
+    wrong = {}
+    for name in wanted:
+        _, checks = _numbers(replace(role, values=(name,)), found, kinds)
+        wrong[name] = F.coalesce(dict(checks)["not_a_number"], F.lit(False))
+    return wrong
+
+
 def _attributes(
     role: Role, found: dict[str, str], kinds: dict[str, Any]
 ) -> tuple[list[Column], list[tuple[str, Column]]]:
