@@ -8,6 +8,7 @@ of each kept, inside the tasks; what leaves them is a few rows a rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,20 @@ from udfs.validation.rules import EXAMPLES
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Flag = tuple[str, str, "Column", "Column | None"]
-"""rule, column, whether it holds, what is counted."""
+
+@dataclass(frozen=True)
+class Flag:
+    """A rule that may hold for a row. place, column: what it is said of. amount: what is counted. label: what it is
+    listed under; None: the key."""
+
+    place: str
+    rule: str
+    column: str | Column
+    holds: Column
+    amount: Column | None = None
+    label: Column | None = None
+
+
 ROWS, EXTRA = "#rows", "#extra"
 SERIES = "#series"
 """The flag that every row has: how many there are."""
@@ -145,26 +158,19 @@ def _by_key(rows: DataFrame, role: Role) -> DataFrame:
 # --- flags ---
 
 
-def flagged(
-    rows: DataFrame, place: str, key: Sequence[str], flags: Sequence[Flag], named: Column | None = None
-) -> DataFrame:
-    """A row for each flag that holds for a row: place, rule, column, label (named, else the key), amount."""
+def flagged(rows: DataFrame, key: Sequence[str], flags: Sequence[Flag]) -> DataFrame:
+    """A row for each flag that holds for a row: place, rule, column, label, amount."""
     from pyspark.sql import functions as F
 
-    made = [
-        F.when(
-            holds,
-            F.struct(
-                F.lit(rule).alias("rule"),
-                F.lit(column).alias("column"),
-                (F.lit(None) if amount is None else amount).cast("bigint").alias("amount"),
-            ),
-        )
-        for rule, column, holds, amount in flags
-    ]
-    one = F.explode(F.array_compact(F.array(*made))).alias("flag")
-    found = rows.select((label(key) if named is None else named).alias("label"), one)
-    return found.select(F.lit(place).alias("place"), "flag.rule", "flag.column", "label", "flag.amount")
+    made = []
+    for flag in flags:
+        column = F.lit(flag.column) if isinstance(flag.column, str) else flag.column
+        amount = F.lit(None) if flag.amount is None else flag.amount
+        named = label(key) if flag.label is None else flag.label
+        parts = {"place": F.lit(flag.place), "rule": F.lit(flag.rule), "column": column, "label": named,
+                 "amount": amount.cast("bigint")}  # fmt: skip
+        made.append(F.when(flag.holds, F.struct(*(part.alias(name) for name, part in parts.items()))))
+    return rows.select(F.explode(F.array_compact(F.array(*made))).alias("flag")).select("flag.*")
 
 
 def refused(marked: DataFrame, place: str, role: Role, count: Column | None = None) -> DataFrame:

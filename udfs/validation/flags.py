@@ -1,4 +1,4 @@
-"""The rules over series, as conditions over one wide row of facts a series."""
+"""The rules over series, as conditions over one wide row of facts a series, and those over the keys of other roles."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def target_flags(config: Config, frequency: Frequency, end: int, start: int | No
     history = common - first + 1
     gaps = last - first + 1 - n
     constant = some & (n > 1) & (low == high)
-    flags: list[Flag] = [
+    rules: list[tuple[str, str, Column, Column]] = [
         (SERIES, "", F.lit(True), n),
         ("all_missing", "target", n == 0, F.col("rows")),
         ("few_observations", "target", some & (n < FEW), n),
@@ -65,8 +65,8 @@ def target_flags(config: Config, frequency: Frequency, end: int, start: int | No
         ("duplicate_rows", "target", F.col("extra") > 0, F.col("extra")),
     ]
     if start is not None and config.fill.target.front != "nan":
-        flags.append(("starts_late", "target", some & (first > start), first - start))
-    return flags
+        rules.append(("starts_late", "target", some & (first > start), first - start))
+    return [Flag("data.target", *rule) for rule in rules]
 
 
 def related_flags(config: Config, role: Role, end: int) -> list[Flag]:
@@ -76,31 +76,43 @@ def related_flags(config: Config, role: Role, end: int) -> list[Flag]:
     common = F.lit(end) if config.forecast_start == "global" else F.col("last")
     begun = F.col("n") > 0
     columns = config.data.related_columns
-    flags: list[Flag] = []
+    rules: list[tuple[str, str, Column, Column | None]] = []
     for c in role.values:
         n, first, last = (fact(role.name, f"{c}#{part}") for part in ("n", "first", "last"))
         some = F.coalesce(n > 0, F.lit(False))
         short = common + config.horizon - F.greatest(last, common)
         gaps = last - first + 1 - n
-        flags += [
+        rules += [
             ("related_missing", c, ~some, None),
             ("related_starts_late", c, some & begun & (first > F.col("first")), first - F.col("first")),
             ("related_ends_early", c, some & (last < common), common - last),
             ("related_gaps", c, some & (gaps > 0), gaps),
         ]
         if columns[c].known_in_future:
-            flags.append(("related_ends_before_horizon", c, some & (short > 0), short))
+            rules.append(("related_ends_before_horizon", c, some & (short > 0), short))
         else:
             future = fact(role.name, f"{c}#future")
-            flags.append(("related_future_unused", c, some & (future > 0), future))
-    return flags
+            rules.append(("related_future_unused", c, some & (future > 0), future))
+    return [Flag(role.place, *rule) for rule in rules]
 
 
-def item_flags(config: Config, role: Role, end: int) -> list[Flag]:  # noqa: ARG001
+def item_flags(role: Role) -> list[Flag]:
     """Rules over metadata, for each series of the target."""
     from pyspark.sql import functions as F
 
     here = F.coalesce(fact(role.name, HERE), F.lit(False))
-    flags: list[Flag] = [("items_missing", "", ~here, None)]
-    flags += [("attribute_missing", a, here & fact(role.name, a).isNull(), None) for a in role.values]
-    return flags
+    flags = [Flag(role.place, "items_missing", "", ~here)]
+    return flags + [Flag(role.place, "attribute_missing", a, here & fact(role.name, a).isNull()) for a in role.values]
+
+
+def key_flags(role: Role, known: Column) -> list[Flag]:
+    """Rules over the keys of another role, in rows of its own facts. known: whether the target has the key (for
+    related series: or metadata)."""
+    from pyspark.sql import functions as F
+
+    rule = "related_unknown_key" if role.kind == "related" else "items_unknown"
+    extra = F.col("extra")
+    return [
+        Flag(role.place, rule, "", ~known, F.col("rows")),
+        Flag(role.place, "duplicate_rows", "", extra > 0, extra),
+    ]

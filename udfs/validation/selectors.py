@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from udfs import public_holidays as public
 from udfs.config import Config
-from udfs.config.segments import KINDS
 from udfs.config.sources import Matching
 from udfs.errors import InputError
 from udfs.lake import quoted
 from udfs.limits import check_limits
 from udfs.own_calendar import own_dates
 from udfs.roles import Role
-from udfs.validation.facts import label
+from udfs.validation.facts import Flag, label
 from udfs.validation.flags import fact
 from udfs.validation.rules import EXAMPLES, Finding, finding
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, SparkSession
 
-_VALUE, _GROUP = "#value", "#group"
-_SUMMARY = "array<struct<label: string, amount: bigint>>"
+_VALUE, _GROUP, _ITEM = "#value", "#group", "#item"
 
 
 def _groups(config: Config) -> list[tuple[str, Matching]]:
@@ -34,12 +32,17 @@ def _groups(config: Config) -> list[tuple[str, Matching]]:
     return found
 
 
-def _columns(config: Config, roles: Mapping[str, Role], *, own: Role | None = None) -> dict[str, Column]:
-    """Key and metadata column -> where it stands: in rows of series, or in the facts of one role alone."""
+def columns_of(role: Role) -> dict[str, Column]:
+    """Key and metadata columns in the facts of a metadata role."""
     from pyspark.sql import functions as F
 
-    if own is not None:
-        return {name: F.col(quoted(name)) for name in (*own.key, *own.values)}
+    return {name: F.col(quoted(name)) for name in (*role.key, *role.values)}
+
+
+def series_columns(config: Config, roles: Mapping[str, Role]) -> dict[str, Column]:
+    """Key and metadata columns in the wide rows of series."""
+    from pyspark.sql import functions as F
+
     found = {name: F.col(quoted(name)) for name in config.key}
     for name, role in roles.items():
         if role.kind == "items":
@@ -47,93 +50,71 @@ def _columns(config: Config, roles: Mapping[str, Role], *, own: Role | None = No
     return found
 
 
-def evidence(
-    config: Config, series: DataFrame, roles: Mapping[str, Role], facts: Mapping[str, DataFrame]
-) -> list[DataFrame]:
-    """Rows, as `summary` makes them, that say which values and which conditions of every `where` meet a series.
+def evidence(config: Config, columns: Mapping[str, Column], key: Sequence[str], items: Sequence[str]) -> list[Flag]:
+    """Flags that say which values and which conditions of every `where`, and which selected items, a row meets.
 
-    New items have metadata only, so metadata rows count as series too.
+    columns: what stands in the row. key: the row's own. New items have metadata only, so that their rows count too.
     """
-    frames: list[tuple[DataFrame, dict[str, Column]]] = [(series, _columns(config, roles))]
-    frames += [(facts[n], _columns(config, roles, own=r)) for n, r in roles.items() if r.kind == "items"]
     wanted: dict[str, set[str]] = {}
-    for _, group in _groups(config):
+    flags = []
+    for i, (_, group) in enumerate(_groups(config)):
         for column, values in group.conditions.items():
-            if column not in KINDS:
+            if column in columns:
                 wanted.setdefault(column, set()).update(values)
-    rows = []
-    for frame, columns in frames:
-        for name, listed in sorted(wanted.items()):
-            if name in columns:
-                rows.append(_found(frame.where(columns[name].isin(sorted(listed))), _VALUE, name, columns[name]))
-        for i, (_, group) in enumerate(_groups(config)):
-            if group.conditions and set(group.conditions) <= set(columns):
-                conditions = [columns[c].isin(list(v)) for c, v in group.conditions.items()]
-                meets = reduce(lambda a, b: a & b, conditions)
-                rows.append(_found(frame.where(meets), _GROUP, str(i), None))
-    return rows
+        if group.conditions and set(group.conditions) <= set(columns):
+            conditions = [columns[c].isin(list(v)) for c, v in group.conditions.items()]
+            flags.append(Flag("", _GROUP, str(i), reduce(lambda a, b: a & b, conditions)))
+    flags += [Flag(c, _VALUE, columns[c], columns[c].isin(sorted(listed))) for c, listed in sorted(wanted.items())]
+    if items and tuple(key) == config.key:
+        flags.append(Flag("", _ITEM, label(key), label(key).isin(sorted(set(items)))))
+    return flags
 
 
-def _found(rows: DataFrame, rule: str, column: str, value: Column | None) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    counted = rows.groupBy((F.lit("") if value is None else value).alias("value")).agg(F.count(F.lit(1)).alias("n"))
-    example = F.array(F.struct(F.col("value").alias("label"), F.lit(None).cast("bigint").alias("amount")))
-    return counted.select(
-        F.lit("").alias("place"), F.lit(rule).alias("rule"), F.lit(column).alias("column"), "n",
-        F.lit(None).cast("bigint").alias("amount"), example.cast(_SUMMARY).alias("examples"),
-    )  # fmt: skip
-
-
-def selector_findings(config: Config, rows: Iterable[Any], roles: Mapping[str, Role]) -> Iterator[Finding]:
-    """Values and groups that the evidence does not have."""
+def selector_findings(config: Config, rows: Iterable[Any], read: Collection[str]) -> Iterator[Finding]:
+    """Values and groups that the evidence does not have. read: the columns that were looked at."""
     there: dict[str, set[str]] = {}
     met: set[str] = set()
     for row in rows:
         if row["rule"] == _VALUE:
-            there.setdefault(row["column"], set()).add(row["examples"][0]["label"])
+            there.setdefault(row["place"], set()).add(row["column"])
         elif row["rule"] == _GROUP:
             met.add(row["column"])
-    read = set(_columns(config, roles))
     for i, (place, group) in enumerate(_groups(config)):
-        lone = False
+        alone = False
         for column, values in group.conditions.items():
-            if column in KINDS or column not in read:
+            if column not in read:
                 continue
             unknown = sorted(set(values) - there.get(column, set()))
-            lone = lone or len(unknown) == len(set(values))
+            alone = alone or len(unknown) == len(set(values))
             if unknown:
-                shown = tuple((value, None) for value in unknown[:EXAMPLES])
-                total = len(set(values))
-                yield finding(
-                    config, "unknown_segment_value", place, column, series=len(unknown), total=total, examples=shown
-                )
-        if group.conditions and set(group.conditions) <= read and str(i) not in met and not lone:
+                yield _unknown(config, "unknown_segment_value", place, column, unknown, len(set(values)))
+        if group.conditions and set(group.conditions) <= set(read) and str(i) not in met and not alone:
             yield finding(config, "segment_matches_nothing", place)
 
 
-def limit_findings(
-    config: Config, series: DataFrame, more: Sequence[DataFrame], items: Sequence[str], where: str | None
-) -> Iterator[Finding]:
-    """--item and --where that name nothing. more: other frames with the whole key, of items without history."""
+def item_findings(config: Config, rows: Iterable[Any], items: Sequence[str]) -> Iterator[Finding]:
+    """--item that names what is not there."""
+    unknown = sorted(set(items) - {row["column"] for row in rows if row["rule"] == _ITEM})
+    if unknown:
+        yield _unknown(config, "unknown_item_selected", "--item", None, unknown, len(set(items)))
+
+
+def _unknown(config: Config, rule: str, place: str, column: str | None, names: Sequence[str], total: int) -> Finding:
+    shown = tuple((name, None) for name in names[:EXAMPLES])
+    return finding(config, rule, place, column, series=len(names), total=total, examples=shown)
+
+
+def where_findings(config: Config, series: DataFrame, more: Sequence[DataFrame], where: str) -> Iterator[Finding]:
+    """--where that no series meets. more: other frames with the whole key, of items without history."""
     keys = reduce(lambda a, b: a.unionByName(b), (frame.select(*config.key) for frame in (series, *more)))
-    if items:
-        names = label(config.key)
-        there = {row[0] for row in keys.select(names).where(names.isin(list(items))).distinct().collect()}
-        unknown = sorted(set(items) - there)
-        if unknown:
-            shown = tuple((name, None) for name in unknown[:EXAMPLES])
-            n, total = len(unknown), len(set(items))
-            yield finding(config, "unknown_item_selected", "--item", series=n, total=total, examples=shown)
-    if where is not None:
-        try:
-            check_limits(keys, config.key, where, None)
-        except InputError as error:
-            yield finding(config, "where_matches_nothing", "--where", detail=str(error))
+    try:
+        check_limits(keys, config.key, where, None)
+    except InputError as error:
+        yield finding(config, "where_matches_nothing", "--where", detail=str(error))
 
 
-def holiday_condition(config: Config, series: DataFrame, roles: Mapping[str, Role]) -> tuple[Column, Column] | None:
-    """Each series' country or region, and whether it is neither; None where the config has no such column.
+def holiday_flags(config: Config, spark: SparkSession, columns: Mapping[str, Column]) -> list[Flag]:
+    """Flags of series whose country or region is neither a country nor a region of the calendar.
 
     Raises InputError for a calendar that cannot be read.
     """
@@ -141,12 +122,14 @@ def holiday_condition(config: Config, series: DataFrame, roles: Mapping[str, Rol
 
     section = config.holidays
     if section is None:
-        return None
-    own = own_dates(series.sparkSession, section.calendar, None) or {}
-    columns = _columns(config, roles)
-    if section.country_column is None or section.country_column not in columns:
-        return None
+        return []
+    own = own_dates(spark, section.calendar, None) or {}
+    name = section.country_column
+    if name is None or name not in columns:
+        return []
     regions = sorted({region for region, _ in own if region is not None})
-    value = F.trim(columns[section.country_column])
+    value = F.trim(columns[name])
     known = F.upper(value).isin(list(public.known_places())) | value.isin(regions)
-    return value, F.coalesce((value != "") & ~known, F.lit(False))
+    unknown = F.coalesce((value != "") & ~known, F.lit(False))
+    said = F.concat(label(config.key), F.lit(": "), value)
+    return [Flag("holidays.country_column", "unknown_holiday_region", name, unknown, label=said)]

@@ -19,18 +19,26 @@ from udfs.validation.facts import (
     items_facts,
     kept_related,
     kept_target,
-    label,
     related_facts,
     summary,
     target_facts,
 )
-from udfs.validation.flags import item_flags, related_flags, series_rows, target_flags
+from udfs.validation.flags import item_flags, key_flags, related_flags, series_rows, target_flags
 from udfs.validation.rules import Finding, finding, findings_of
-from udfs.validation.selectors import evidence, holiday_condition, limit_findings, selector_findings
+from udfs.validation.selectors import (
+    columns_of,
+    evidence,
+    holiday_flags,
+    item_findings,
+    selector_findings,
+    series_columns,
+    where_findings,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_KNOWN = "#known"
 Kept = Callable[[Role], "DataFrame | None"]
 
 
@@ -98,45 +106,42 @@ class SeriesPass:
 
         config = self.config
         found: list[Finding] = []
-        flags = [*refusals]
-        made = target_flags(config, self.frequency, self.end, start)
-        flags.append(flagged(series, "data.target", config.key, made))
-        for name, role in others.items():
-            makes = related_flags if role.kind == "related" else item_flags
-            flags.append(flagged(series, role.place, config.key, makes(config, role, self.end)))
-            extra = [("duplicate_rows", "", F.col("extra") > 0, F.col("extra"))]
-            flags.append(flagged(facts[name], role.place, role.key, extra))
-            flags.append(self._unknown(series, others, facts, role))
+        columns = series_columns(config, others)
+        over_series = target_flags(config, self.frequency, self.end, start)
+        for role in others.values():
+            over_series += related_flags(config, role, self.end) if role.kind == "related" else item_flags(role)
+        over_series += evidence(config, columns, config.key, self.items)
         try:
-            place = holiday_condition(config, series, others)
+            over_series += holiday_flags(config, series.sparkSession, columns)
         except InputError as error:
-            place = None
             found.append(finding(config, "cannot_be_read", "holidays.calendar", detail=str(error)))
-        if place is not None:
-            value, unknown = place
-            named = F.concat(label(config.key), F.lit(": "), value)
-            flag = [("unknown_holiday_region", str(config.holidays and config.holidays.country_column), unknown, None)]
-            flags.append(flagged(series, "holidays.country_column", config.key, flag, named))
-        rows = reduce(
-            lambda a, b: a.unionByName(b), [summary(flags), *evidence(config, series, others, facts)]
-        ).collect()
+        flags = [*refusals, flagged(series, config.key, over_series)]
+        for name, role in others.items():
+            known = self._known(series, others, facts, role)
+            over_keys = key_flags(role, F.col(_KNOWN).isNotNull())
+            if role.kind == "items":
+                over_keys += evidence(config, columns_of(role), role.key, self.items)
+            flags.append(flagged(facts[name].join(known, list(role.key), "left"), role.key, over_keys))
+        rows = summary(flags).collect()
         found += findings_of(config, rows, n_series)
-        found += selector_findings(config, rows, others)
-        whole = [facts[n] for n, role in others.items() if role.kind == "items" and role.key == config.key]
-        found += limit_findings(config, series, whole, self.items, self.where)
+        found += selector_findings(config, rows, columns)
+        found += item_findings(config, rows, self.items)
+        if self.where is not None:
+            whole = [facts[n] for n, role in others.items() if role.kind == "items" and role.key == config.key]
+            found += where_findings(config, series, whole, self.where)
         return found
 
-    def _unknown(
+    def _known(
         self, series: DataFrame, others: Mapping[str, Role], facts: Mapping[str, DataFrame], role: Role
     ) -> DataFrame:
-        """Flags of keys that the target (for related series: and metadata) does not have."""
+        """The keys of a role that the target (for related series: or metadata) has, each once."""
         from pyspark.sql import functions as F
 
         known = [series.select(*role.key)]
         if role.kind == "related":
             items = [(n, r) for n, r in others.items() if r.kind == "items" and set(role.key) <= set(r.key)]
             known += [facts[n].select(*role.key) for n, _ in items]
-        there = reduce(lambda a, b: a.unionByName(b), known).distinct()
-        rule = "related_unknown_key" if role.kind == "related" else "items_unknown"
-        alone = facts[role.name].join(there, list(role.key), "left_anti")
-        return flagged(alone, role.place, role.key, [(rule, "", F.lit(True), F.col("rows"))])
+        rows = reduce(lambda a, b: a.unionByName(b), known)
+        return (rows if len(known) == 1 and role.key == self.config.key else rows.distinct()).withColumn(
+            _KNOWN, F.lit(True)
+        )
