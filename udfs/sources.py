@@ -34,6 +34,7 @@ _SUFFIXES = {
 _COMPRESSED = ("gz", "bz2", "zst", "snappy", "lz4", "deflate")
 _LISTING_OPTIONS = ("recursiveFileLookup", "pathGlobFilter", "modifiedBefore", "modifiedAfter")
 _ENCODING = ("encoding", "charset")
+_WIDE = ("utf-16", "utf16", "utf-32", "utf32")
 _SPARKS_ENCODINGS = {"iso-8859-1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-8"}
 _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 
@@ -290,8 +291,10 @@ def _open_csv(spark: SparkSession, located: Located, paths: list[str], options: 
     """All columns as text, under the names of the first line; lines with more or fewer fields are marked."""
     from pyspark.sql.types import StringType, StructField, StructType
 
-    tabs = {"sep": "\t"} if _suffix(located) == "tsv" else {}
+    tabs: dict[str, Any] = {"sep": "\t"} if _suffix(located) == "tsv" else {}
     # Quotes inside quotes are doubled, as everything but Spark writes them.
+    if any(k.lower() in _ENCODING and str(v).lower().startswith(_WIDE) for k, v in options.items()):
+        tabs["multiLine"] = True  # Spark looks for single bytes between lines, and these have two or four
     declared = located.role.source.schema_
     usual: dict[str, Any] = {"header": not declared, "escape": '"'} | tabs | options | {"inferSchema": False}
     names = spark.read.options(**usual).csv(paths).columns
