@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from udfs.errors import DONE, FAILED, AlmanacError, InputError
+from udfs.errors import DONE, FAILED, AlmanacError, InputError, ThresholdError
 
 app = typer.Typer(
     name="almanac",
@@ -102,6 +102,29 @@ def ingest(config: ConfigFile, overrides: Overrides = None) -> None:
         import jobs.ingest as verb
 
         verb.render(verb.ingest(config, overrides=overrides or ()))
+
+    guarded(action)
+
+
+@app.command()
+def validate(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    where: Annotated[str | None, typer.Option("--where", help="A condition that must meet a series.")] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", help="A series that must be there: key parts joined by '/'.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the report too: a .json or .csv file.")] = None,
+) -> None:
+    """Check the data against every rule, before any fit; write nothing. Exit code 3 where there are errors."""
+
+    def action() -> None:
+        import jobs.validate as verb
+
+        report = verb.validate(config, overrides=overrides or (), where=where, only=item, out=out)
+        verb.render(report)
+        if report.errors:
+            raise ThresholdError(f"validate found {len(report.errors)} errors; mend them before `almanac ingest`")
 
     guarded(action)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs import tables
-from jobs.context import ConfigSource, Frames, open_job
+from jobs.context import ConfigSource, Frames, Job, open_job
 from udfs.cleaning import REASONS
 from udfs.errors import InputError
 from udfs.holiday_table import keep_calendar
@@ -39,6 +39,27 @@ def ingest(
     calendar: one in place of holidays.calendar, for the runs on this lake.
     Raises InputError, with the lake as it was, when the input is not there or cannot be used.
     """
+    job, frames = frames_of(
+        config, spark, target=target, related=related, items=items, calendar=calendar, overrides=overrides
+    )
+    report = ingest_sources(job.lake, job.config, frames)
+    if calendar is not None:
+        keep_calendar(job.lake, job.config, calendar)
+    return report
+
+
+def frames_of(
+    config: ConfigSource,
+    spark: SparkSession | None,
+    *,
+    target: DataFrame | None,
+    related: Sequence[DataFrame | None],
+    items: Sequence[DataFrame | None],
+    calendar: DataFrame | None = None,
+    overrides: Iterable[str] = (),
+) -> tuple[Job, dict[str, DataFrame]]:
+    """The job, and the DataFrames by the role that they stand in for. Raises InputError for more of them than the
+    config has sources, and for what is no Spark DataFrame."""
     given = Frames(target=target, related=related, items=items, calendar=calendar)  # type: ignore[arg-type]
     job = open_job(config, spark, overrides=overrides, frames=given)
     data = job.config.data
@@ -52,10 +73,7 @@ def ingest(
         if not hasattr(frame, "sparkSession"):
             kind = type(frame).__name__
             raise InputError(f"{name} is a {kind}; expected a Spark DataFrame: spark.createDataFrame(...) makes one")
-    report = ingest_sources(job.lake, job.config, frames)
-    if calendar is not None:
-        keep_calendar(job.lake, job.config, calendar)
-    return report
+    return job, frames
 
 
 def render(report: IngestReport, console: Console | None = None) -> None:

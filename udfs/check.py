@@ -90,7 +90,7 @@ class Checked:
 
     counts: Counts
     rows: Mapping[str, tuple[Role, DataFrame]]
-    inputs: Sequence[_Cleaner]
+    inputs: Sequence[Cleaner]
 
     def rejects(self) -> DataFrame | None:
         """Rows of the table `rejects`; None when there are none."""
@@ -99,7 +99,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class _Cleaner:
+class Cleaner:
     """A role's rows, cleaned. buckets: of the lake. known: the key parts that targets and metadata have, for a related
     role."""
 
@@ -195,12 +195,24 @@ class _Cleaner:
         )
 
 
+def require_columns(inputs: Sequence[InputRows]) -> None:
+    """Raise one InputError that lists the columns that are missing in all sources."""
+    problems = []
+    for rows in inputs:
+        try:
+            rows.role.resolve([c for c in rows.raw.columns if not c.startswith("#")], rows.located.where)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+
+
 def check(
     lake: Lake, config: Config, info: LakeInfo, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
 ) -> Checked:
     """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
     frequency = Frequency.parse(info.frequency)
-    cleaners = [_Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
+    cleaners = [Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
     known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
     places = {each.role.place: each.rows.located.where for each in known}
     if not known:
@@ -227,7 +239,7 @@ def check(
     return Checked(counts, {each.role.name: (each.role, each.groups()) for each in needed}, needed)
 
 
-def _timed(cleaners: Sequence[_Cleaner], counted: Sequence[Row]) -> Sequence[Row]:
+def _timed(cleaners: Sequence[Cleaner], counted: Sequence[Row]) -> Sequence[Row]:
     """Rows with what the target's timestamps tell: those counted, or those of a pass of its own where the count could
     not tell (rows that may contradict each other) or asked too few series."""
     target = next((each for each in cleaners if each.role.kind == "target"), None)
@@ -242,7 +254,7 @@ def _timed(cleaners: Sequence[_Cleaner], counted: Sequence[Row]) -> Sequence[Row
     return own
 
 
-def _judge(config: Config, cleaner: _Cleaner, counts: Counts) -> None:
+def _judge(config: Config, cleaner: Cleaner, counts: Counts) -> None:
     """Raise InputError for a role without usable rows, or with too many refused."""
     role, where = cleaner.role, cleaner.rows.located.where
     total = counts.rows().get(role.name, 0)
@@ -263,15 +275,15 @@ def _judge(config: Config, cleaner: _Cleaner, counts: Counts) -> None:
         )
 
 
-def _shown(cleaner: _Cleaner) -> str:
+def _shown(cleaner: Cleaner) -> str:
     """The first refused rows, as lines of a message."""
     rows = cleaner.rejects().select("reason", "row").limit(_EXAMPLES).collect()
     return "".join(f"\n  {row['reason']} ({REASONS[row['reason']]}): {row['row'][:300]}" for row in rows)
 
 
 def _with_known(
-    lake: Lake, config: Config, each: _Cleaner, cleaners: Sequence[_Cleaner], replaced: By, *, fresh: bool
-) -> _Cleaner:
+    lake: Lake, config: Config, each: Cleaner, cleaners: Sequence[Cleaner], replaced: By, *, fresh: bool
+) -> Cleaner:
     """For a related role, the parts of keys that exist: in the target, or in metadata that holds that part."""
     from pyspark.sql import functions as F
 

@@ -8,6 +8,7 @@ first that applies of `REASONS`, and goes to `rejects` as it was read.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forecasting.frequency import Frequency
@@ -16,6 +17,7 @@ from udfs.errors import InputError
 from udfs.grid import label, ordinal
 from udfs.lake import quoted
 from udfs.life_dates import unreadable_date
+from udfs.numerals import as_text, numbers_of, plain
 from udfs.roles import Role
 from udfs.sources import CORRUPT, NANOSECONDS, SOURCE
 
@@ -73,8 +75,9 @@ def clean(raw: DataFrame, role: Role, frequency: Frequency, zone: str | None, *,
         values, more = _numbers(role, found, kinds)
         checks += more
     else:
-        values = [_text(_column(found[v])).alias(v) for v in role.values]
         checks += [("bad_date", unreadable_date(_text(_column(found[v])), frequency, zone)) for v in role.dates]
+        values, more = _attributes(role, found, kinds)
+        checks += more
     reason = F.lit(None).cast("string")
     for code, failed in reversed(checks):
         reason = F.when(failed, F.lit(code)).otherwise(reason)
@@ -113,6 +116,7 @@ def _numbers(
     for name in role.values:
         column, kind = _column(found[name]), kinds[found[name]]
         if isinstance(kind, T.StringType):
+            column = plain(column, role.source)
             text = F.lower(F.trim(column))
             number = column.try_cast("double")
             missing = text.isNull() | text.isin(*_MISSING)
@@ -131,6 +135,30 @@ def _numbers(
         infinite = infinite | F.coalesce(F.abs(number) >= _LARGEST, F.lit(False))
         values.append(number.alias(name))
     return values, [("not_a_number", wrong), ("infinite", infinite)]
+
+
+def wrong_numbers(raw: DataFrame, role: Role) -> dict[str, Column]:
+    """Value column -> whether a row holds something else than a number in it, over raw rows."""
+    from pyspark.sql import functions as F
+
+    found = role.resolve([c for c in raw.columns if not c.startswith("#")], _origin(role))
+    kinds = {field.name: field.dataType for field in raw.schema.fields}
+    wanted = role.values if role.timed else numbers_of(role.source)
+    wrong = {}
+    for name in wanted:
+        _, checks = _numbers(replace(role, values=(name,)), found, kinds)
+        wrong[name] = F.coalesce(dict(checks)["not_a_number"], F.lit(False))
+    return wrong
+
+
+def _attributes(
+    role: Role, found: dict[str, str], kinds: dict[str, Any]
+) -> tuple[list[Column], list[tuple[str, Column]]]:
+    """Metadata as text, NULL for missing, and what makes those that must be numbers unusable."""
+    typed = numbers_of(role.source)
+    numbers, checks = _numbers(replace(role, values=typed), found, kinds) if typed else ([], [])
+    texts = {name: as_text(number).alias(name) for name, number in zip(typed, numbers, strict=True)}
+    return [texts[v] if v in texts else _text(_column(found[v])).alias(v) for v in role.values], checks
 
 
 def _text(column: Column) -> Column:

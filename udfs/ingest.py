@@ -25,7 +25,7 @@ from udfs.changes import (
     while_working,
     with_unknown_items,
 )
-from udfs.check import Checked, Counts, InputRows, check, choose_frequency
+from udfs.check import Checked, Counts, InputRows, check, choose_frequency, require_columns
 from udfs.cleaning import partials
 from udfs.config import Config
 from udfs.lake import Lake, LakeInfo
@@ -116,6 +116,7 @@ def _update(
         for each in located
         if each.role.name in changes.read
     ]
+    require_columns(raw)
     planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
     checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh)
     info = info or lake.identify(config, planned.frequency)

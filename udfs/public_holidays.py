@@ -118,3 +118,11 @@ def _subdivisions() -> dict[str, tuple[str, ...]]:
         if len(code) == 2:
             found[code] = tuple(sorted(parts))
     return found
+
+
+@lru_cache(maxsize=1)
+def known_places() -> tuple[str, ...]:
+    """Every country and subdivision that `parse_place` takes, in capitals."""
+    places = [(code, parts) for code, parts in _subdivisions().items()]
+    places += [(other, _subdivisions()[code]) for other, code in CODES.items() if code in _subdivisions()]
+    return tuple(sorted(name for code, parts in places for name in (code, *(f"{code}-{p.upper()}" for p in parts))))

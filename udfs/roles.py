@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from udfs.config import Config
-from udfs.config.sources import Aggregation, Source
+from udfs.config.domains import names_of
+from udfs.config.sources import Aggregation, ItemsSource, Source
 from udfs.errors import InputError
 from udfs.lake import as_json
 
@@ -24,7 +25,7 @@ class Role:
     name: as in the tables (`target`, `related:0`, `items:1`). place: as in the config (`data.related[0]`). key: the
     key columns it has. values: the value columns by our name; their aggregations (none for metadata). columns: our
     name -> the source's, of key, timestamp and values. mapping: a digest of all that decides how it is read. dates:
-    metadata columns that must hold dates.
+    metadata columns that must hold dates. domain: the config's, which names columns.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Role:
     columns: Mapping[str, str]
     mapping: str
     dates: tuple[str, ...] = ()
+    domain: str | None = None
 
     @property
     def timed(self) -> bool:
@@ -60,7 +62,8 @@ class Role:
         return found
 
     def _missing(self, ours: str, theirs: str, available: Sequence[str], times: int) -> str:
-        role = "" if ours == theirs else f" (named in columns for {ours})"
+        by = "in columns" if ours in self.source.columns or not self.domain else f"by domain {self.domain}"
+        role = "" if ours == theirs and not self.domain else f" (named {by} for {ours})"
         if times > 1:
             return f"has the column {theirs!r}{role} {times} times"
         near = difflib.get_close_matches(theirs.lower(), [c.lower() for c in available], n=1, cutoff=0.5)
@@ -108,7 +111,8 @@ def _role(
         hint = f"did you mean {near[0]!r}? " if near else ""
         used = ", ".join(ours)
         raise InputError(f"{place}.columns names {unknown[0]!r}, which it does not use; {hint}it uses: {used}")
-    columns = {c: values.get(c) or source.columns.get(c, c) for c in ours}
+    named = names_of(config, source)
+    columns = {c: values.get(c) or source.columns.get(c) or named.get(c, c) for c in ours}
     decisive = {
         "columns": columns,
         "aggregations": dict(aggregations),
@@ -125,6 +129,19 @@ def _role(
         decisive["opening"] = [opening, {name: rule.model_dump() for name, rule in config.fill.mask.items()}]
     if config.lifecycle.of_series:  # so does this; lakes from before it was there stay as they are
         decisive["lifecycle"] = config.lifecycle.of_series
+    decisive |= _reading(source)
     digest = hashlib.sha256(as_json(decisive).encode()).hexdigest()[:16]
     dates = tuple(v for v in values if v in config.lifecycle.dates) if kind == "items" else ()
-    return Role(name, place, kind, source, key, tuple(values), aggregations, columns, digest, dates)
+    return Role(name, place, kind, source, key, tuple(values), aggregations, columns, digest, dates, config.domain)
+
+
+def _reading(source: Source) -> dict[str, object]:
+    """How text is read, where the config says."""
+    found: dict[str, object] = {}
+    if source.schema_ is not None:
+        found["schema"] = [[a.name, a.type] for a in source.schema_]
+    if source.decimal != "." or source.thousands is not None:
+        found["numbers"] = [source.decimal, source.thousands]
+    if isinstance(source, ItemsSource) and source.numbers:
+        found["types"] = list(source.numbers)
+    return found

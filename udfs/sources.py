@@ -34,6 +34,7 @@ _SUFFIXES = {
 _COMPRESSED = ("gz", "bz2", "zst", "snappy", "lz4", "deflate")
 _LISTING_OPTIONS = ("recursiveFileLookup", "pathGlobFilter", "modifiedBefore", "modifiedAfter")
 _ENCODING = ("encoding", "charset")
+_WIDE = ("utf-16", "utf16", "utf-32", "utf32")
 _SPARKS_ENCODINGS = {"iso-8859-1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-8"}
 _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 
@@ -68,7 +69,14 @@ def locate(spark: SparkSession, roles: Iterable[Role], frames: Mapping[str, Data
     frames: role name -> DataFrame in place of what the config says. Raises InputError for a path, table or query that
     is not there or a source that is neither in the config nor in frames.
     """
-    found = [_locate(spark, role, frames.get(role.name)) for role in roles]
+    found, problems = [], []
+    for role in roles:
+        try:
+            found.append(_locate(spark, role, frames.get(role.name)))
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
     open_ends = [located.described for located in found if located.described is not None]
     if not open_ends:
         return found
@@ -129,7 +137,7 @@ def _files(spark: SparkSession, role: Role, paths: Sequence[str]) -> Located:
     from delta.tables import DeltaTable
     from pyspark.sql import functions as F
 
-    kind = role.source.format or _format_of(paths)
+    kind = role.source.format or ("csv" if role.source.schema_ else _format_of(paths))
     if kind == "delta" or (kind is None and len(paths) == 1 and DeltaTable.isDeltaTable(spark, paths[0])):
         if len(paths) > 1:
             raise InputError(f"{role.place} names {len(paths)} Delta tables; a Delta table is read alone")
@@ -283,16 +291,35 @@ def _open_csv(spark: SparkSession, located: Located, paths: list[str], options: 
     """All columns as text, under the names of the first line; lines with more or fewer fields are marked."""
     from pyspark.sql.types import StringType, StructField, StructType
 
-    tabs = {"sep": "\t"} if _suffix(located) == "tsv" else {}
+    tabs: dict[str, Any] = {"sep": "\t"} if _suffix(located) == "tsv" else {}
     # Quotes inside quotes are doubled, as everything but Spark writes them.
-    usual: dict[str, Any] = {"header": True, "escape": '"'} | tabs | options | {"inferSchema": False}
+    if any(k.lower() in _ENCODING and str(v).lower().startswith(_WIDE) for k, v in options.items()):
+        tabs["multiLine"] = True  # Spark looks for single bytes between lines, and these have two or four
+    declared = located.role.source.schema_
+    usual: dict[str, Any] = {"header": not declared, "escape": '"'} | tabs | options | {"inferSchema": False}
     names = spark.read.options(**usual).csv(paths).columns
     if not names:
         raise InputError(f"{located.role.place}: {located.where} is empty")
+    if declared:
+        names = _declared(located, names)
     schema = StructType([StructField(name, StringType()) for name in [*names, CORRUPT]])
     # Without pruning every field of a line is counted; with enforceSchema off, files with other headers are refused.
     strict: dict[str, Any] = {"columnNameOfCorruptRecord": CORRUPT, "columnPruning": False, "enforceSchema": False}
+    if declared:
+        strict["enforceSchema"] = True  # the schema names the columns, whatever a header says
     return spark.read.schema(schema).options(**(usual | strict)).csv(paths)
+
+
+def _declared(located: Located, found: Sequence[str]) -> list[str]:
+    """The columns' names by the schema of the source, which must have as many as the first line has fields."""
+    names = [attribute.name for attribute in located.role.source.schema_ or ()]
+    if len(names) != len(found):
+        raise InputError(
+            f"{located.role.place}: the schema has {len(names)} attributes ({', '.join(names)}) and the first line of "
+            f"{located.where} {len(found)} fields; give one attribute a column, in the order of the file, and "
+            "options.sep where the fields are not separated by commas"
+        )
+    return names
 
 
 def _suffix(located: Located) -> str:

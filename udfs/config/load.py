@@ -43,7 +43,7 @@ def load_config(
     if isinstance(source, Config):
         if not changes:
             return source
-        source = source.model_dump(by_alias=True, mode="json")
+        source = source.model_dump(by_alias=True, mode="json", exclude_unset=True)  # what is not set stays open
     origin = "the configuration" if isinstance(source, Mapping) else str(source)
     content = _plain(source) if isinstance(source, Mapping) else _read(Path(source))
     problems = [problem for change in changes if (problem := _override(content, change))]

@@ -12,7 +12,9 @@ from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
+from udfs.config.compat import with_compat
 from udfs.config.covariates import covariate_problems
+from udfs.config.domains import DomainName, schema_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.filling import Fill, fill_problems
 from udfs.config.grid import FrequencyCheck, PartialPeriods, TimeAlignment, alignment_problems
@@ -157,6 +159,10 @@ class Config(Section):
     dimensions: tuple[str, ...] = Field(default=(), max_length=10)
     """Forecast dimensions: with item_id they make the key of a series. Others are aggregated away."""
     data: Data
+    domain: DomainName | None = None
+    """A domain of Amazon Forecast, whose column names the sources have (RETAIL: demand is the target); null: ours."""
+    compat: Literal["amazon_forecast"] | None = None
+    """amazon_forecast: the service's defaults for all keys that are not given (fill, windows, seasons, selection)."""
     fill: Fill = Fill()
     opening: Opening | None = None
     """When it is open; null: always."""
@@ -200,6 +206,7 @@ class Config(Section):
     seed: int = 0
     """With a series' key and the model's name it seeds whatever is random."""
 
+    _compat = model_validator(mode="before")(with_compat)
     _check_quantiles = field_validator("quantiles")(_quantiles)
 
     @field_validator("dataset_group")
@@ -302,6 +309,7 @@ def _name_problems(config: Config) -> list[str]:
             check_models(segment.models)
         except ValueError as error:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
+    problems += schema_problems(config)
     problems += covariate_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)

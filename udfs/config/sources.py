@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from udfs.config.service_schema import Schema, with_attributes, with_series
+
 Aggregation = Literal["sum", "mean", "min", "max", "first", "last", "none"]
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -47,6 +49,13 @@ class Source(Section):
     """Our column name -> the source's, where they differ."""
     timestamp_format: str | None = None
     """Spark's datetime pattern of text timestamps; null takes ISO forms."""
+    schema_: Schema = Field(default=None, alias="schema")
+    """For CSV without a header: a schema of Amazon Forecast, as the path of its JSON file or as it is. It names the
+    columns by their order, so `columns` is not needed; unknown `series` and `attributes` come from it too."""
+    decimal: Literal[".", ","] = "."
+    """The decimal sign of numbers that are text."""
+    thousands: Literal[".", ",", "'", " "] | None = None
+    """The sign between thousands of numbers that are text; null: none is allowed."""
 
     @model_validator(mode="after")
     def _one_location(self, info: ValidationInfo) -> Source:
@@ -54,7 +63,25 @@ class Source(Section):
         frames = bool(info.context and info.context.get("frames"))
         if len(given) > 1 or (not given and not frames):
             raise ValueError(f"give exactly one of path, table, sql (got {', '.join(given) or 'none'})")
+        problems = _text_problems(self)
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
+
+
+def _text_problems(source: Source) -> list[str]:
+    """What is wrong with how text is to be read."""
+    problems = []
+    if source.decimal == source.thousands:
+        problems.append(f"decimal and thousands are both {source.decimal!r}; they must differ")
+    if source.schema_ is None:
+        return problems
+    if source.columns:
+        problems.append("schema and columns are both given; a schema names the columns already: leave one of them out")
+    if source.table or source.sql or source.format not in (None, "csv"):
+        kind = "table" if source.table else "sql" if source.sql else f"format {source.format}"
+        problems.append(f"schema is for CSV files, and this source is {kind}, which has names: leave the schema out")
+    return problems
 
 
 class TargetSource(Source):
@@ -83,6 +110,8 @@ class RelatedSource(Source):
     series: Annotated[dict[str, RelatedColumn], BeforeValidator(lambda v: defaulted(v))]
     """The related series by our name."""
 
+    _from_schema = model_validator(mode="before")(with_series)
+
 
 def defaulted(value: Any) -> Any:
     if isinstance(value, Mapping):
@@ -100,6 +129,23 @@ class ItemsSource(Source):
         dict[str, str], BeforeValidator(lambda v: {k: k for k in v} if isinstance(v, list | tuple) else v)
     ]
     """Metadata columns: ours -> the source's, or a list of names."""
+    types: dict[str, Literal["text", "number"]] = Field(default_factory=dict)
+    """Attribute -> number, where every value must be one (a row with another is refused as not_a_number). The table
+    `series` keeps metadata as text; a number's text can be cast to double. Others are text."""
+
+    _from_schema = model_validator(mode="before")(with_attributes)
+
+    @model_validator(mode="after")
+    def _types_of_attributes(self) -> ItemsSource:
+        unknown = [name for name in self.types if name not in self.attributes]
+        if unknown:
+            raise ValueError(f"types names {unknown}, which are no attributes; there are {', '.join(self.attributes)}")
+        return self
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The attributes that are numbers."""
+        return tuple(name for name in self.attributes if self.types.get(name) == "number")
 
 
 class Data(Section):
@@ -118,3 +164,8 @@ class Data(Section):
     def attributes(self) -> tuple[str, ...]:
         """All metadata columns."""
         return tuple(name for source in self.items for name in source.attributes)
+
+    @property
+    def numeric_attributes(self) -> tuple[str, ...]:
+        """Metadata columns whose text is a number."""
+        return tuple(name for source in self.items for name in source.numbers)
