@@ -10,23 +10,25 @@ A row goes through these steps; each sees the row's own values only, from its be
    and a steady trend hardly touch it. It has two floors: one from differences that are taken back at once, so that
    equal spikes in more than 8 % of the values are no outliers (that is how the row is, and most of its differences
    may be zero), and a millionth of half the range. A constant has no events.
-3. *Outliers.* One or two values in a row that lie beyond the median of the 5 observed values before them and beyond
-   that of the 5 after them, to the same side, by more than 5 noise scales, between values that are at least half way
-   back. A first or last value is never one: nothing shows yet that it came back.
-4. *Surges.* From 3 values in a row to `surge_length` that lie beyond the level on both sides and come back to it
+3. *Surges.* From 3 values in a row to `surge_length` that lie beyond the level on both sides and come back to it
    (`surge_kernels.find_surges`): a level that comes and goes, such as some months of 2020. One that has not come
    back yet looks like a level shift, or like nothing.
-5. *Level shifts.* Outliers and surges replaced by their expected values, the segments with the least sum of squared errors
-   around their means + penalty log(n) sigma^2 a change, n observed values (PELT, Killick, Fearnhead and Eckley 2012).
-   sigma^2 is the square of the noise scale; where the noise persists it is the long-run variance of AR(1) noise, so
-   that its swings are no shifts (`abrupt_kernels._long_run_variance`).
+4. *Outliers.* Surges replaced by their expected values, one or two values in a row that lie beyond the median of the
+   5 observed values before them and beyond that of the 5 after them, to the same side, by more than 5 noise scales
+   (`threshold`), between values that are at least half way back. A first or last value is never one: nothing shows
+   yet that it came back.
+5. *Level shifts.* Outliers and surges replaced and the noise scale taken again (at least a quarter of it), the segments with the least sum of squared errors around their means +
+   penalty log(n) sigma^2 a change, n observed values (PELT, Killick, Fearnhead and Eckley 2012). sigma^2 is the square
+   of the noise scale; where the noise persists it is the long-run variance of AR(1) noise, so that its swings are no
+   shifts (`abrupt_kernels._long_run_variance`).
 6. *Trends.* A staircase of means follows any trend, so a change counts only if lines fitted on both sides leave a
    jump at the boundary whose square exceeds the same penalty times the variance of that jump, and if the 12 values on
    each side show it, too (`level_shifts`). Two shifts that take each other back within `surge_length` are a surge.
 
 Limits. With surges off, what lasts from three values to fewer than `min_segment` is nothing; if it is large enough, it
-widens to two shifts. A peak that comes every year is a surge or an outlier where the season is shorter. Smooth cycles of many periods that are no season, and levels that wander by steps of a third of the noise or
-more, leave some shifts that are none. Rare sales in a row of zeros are outliers: do not dampen intermittent demand.
+widens to two shifts. A peak that comes every year is a surge or an outlier where the season is shorter than the year.
+Smooth cycles of many periods that are no season, and levels that wander by steps of a third of the noise or more,
+leave some shifts that are none. Rare sales in a row of zeros are outliers: do not dampen intermittent demand.
 
 Killick, Fearnhead, Eckley (2012), Optimal detection of changepoints with a linear computational cost, JASA 107.
 Chakar, Lebarbier, Lévy-Leduc, Robin (2017), A robust approach for estimating change-points in the mean of an AR(1)
@@ -67,7 +69,7 @@ class Events:
     its observed periods. until: int64 [E], the last period of a surge, else the time. kind: int8 [E], LEVEL_SHIFT,
     OUTLIER or SURGE. size: float64 [E], in the unit of the data: the level after minus the level before, the value of
     an outlier or in a surge minus the expected one. sign: int8 [E], of the size. score: float64 [E], |size| over the
-    row's noise scale.
+    row's noise scale, of a shift that without outliers and surges.
     """
 
     row: Int64Array
@@ -83,7 +85,7 @@ class Events:
 
     def of_kind(self, *kinds: int | np.int8) -> Events:
         """The events of one kind or several, in the same order."""
-        chosen = np.isin(self.kind, kinds)
+        chosen = np.isin(self.kind, np.array(kinds))
         return Events(**{name: values[chosen] for name, values in vars(self).items()})
 
 
@@ -130,11 +132,12 @@ def find_events(
         )
     offsets = _offsets(rows)
     total = int(offsets[-1])
-    shifts, outliers, surges, noise = np.zeros(total), np.zeros(total), np.zeros(total), np.zeros(len(rows))
+    shifts, outliers, surges = np.zeros(total), np.zeros(total), np.zeros(total)
+    noise, shift_noise = np.zeros(len(rows)), np.zeros(len(rows))
     until = np.zeros(total, dtype=np.int64)
     where = (rows.batch.values, rows.begin, rows.end, offsets)
-    settings = (season, float(penalty), min_segment, float(threshold), surge_length)
-    find_abrupt(*where, *settings, shifts, outliers, surges, until, noise)
+    limits = (float(penalty), min_segment, float(threshold), surge_length)
+    find_abrupt(*where, season, *limits, shifts, outliers, surges, until, noise, shift_noise)
     sizes = np.stack([shifts, outliers, surges], axis=1)
     place, kind = np.nonzero(sizes)
     row = np.searchsorted(offsets, place, side="right") - 1
@@ -147,7 +150,7 @@ def find_events(
         kind=kind.astype(np.int8),
         size=size,
         sign=np.sign(size).astype(np.int8),
-        score=np.abs(size) / noise[row],
+        score=np.abs(size) / np.where(kind == LEVEL_SHIFT, shift_noise[row], noise[row]),
     )
 
 

@@ -25,6 +25,7 @@ LONGEST_RUN = 2
 """Observed values in a row that can be outliers; what lasts longer has not come back at once."""
 
 _NORMAL_MAD = 1.482602218505602  # 1 / Phi^-1(3/4): the standard deviation of a normal over its MAD
+_LEAST_LEFT = 0.25  # of the noise scale, once outliers and surges are drawn in: rows of zeros would have none
 _LEAST_NOISE = 1e-6  # of half the range: keeps sums of squares exact to a share of one noise scale
 _ROUNDING = 1e-12  # of the largest magnitude: a smaller range is what rounding leaves of a constant
 _MOST_PERSISTENT = 0.9  # the largest autocorrelation that is allowed for
@@ -47,10 +48,11 @@ def find_abrupt(
     surges: FloatArray,
     until: Int64Array,
     noise: FloatArray,
+    shift_noise: FloatArray,
 ) -> None:
     """Sizes of shifts, outliers and surges of each row, written into shifts, outliers and surges (flat, row r from
-    offsets[r] on; 0 where there is none) and the noise scale into noise [R], all in the unit of values. until: flat,
-    for each period of a surge the last one of it, counted from the row's begin."""
+    offsets[r] on; 0 where there is none), the noise scale into noise [R] and that of shifts into shift_noise [R],
+    all in the unit of values. until: flat, for each period of a surge the last one of it, counted from the row's begin."""
     longest = 0
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
@@ -58,7 +60,7 @@ def find_abrupt(
     when, last = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
     for r in range(len(begin)):
         n, middle, half = _observed(values[begin[r] : end[r]], y, when)
-        noise[r] = 0.0
+        noise[r] = shift_noise[r] = 0.0
         if half == 0.0:
             continue
         span = end[r] - begin[r]
@@ -72,16 +74,9 @@ def find_abrupt(
         unit = half * scale
         noise[r] = unit
         first = offsets[r]
-        for j in range(n):
-            work[j] = 0.0
-        _find_outliers(z, when, n, threshold, work)
-        for j in range(n):
-            if work[j] != 0.0:
-                outliers[first + when[j]] = work[j] * unit
-                z[j] -= work[j]  # winsorised: the search below sees the expected value
-        level_penalty = penalty * math.log(max(n, 2)) * _long_run_variance(z, n, drift / scale)
         surged = 0
-        if surge_length >= SHORTEST:
+        if surge_length >= SHORTEST:  # before outliers: the peak of a short surge must not be taken out of it
+            level_penalty = penalty * math.log(max(n, 2)) * _long_run_variance(z, n, drift / scale)
             surged = find_surges(z, when, n, threshold, level_penalty, surge_length, work, last)
         if surged > 0:
             for j in range(n):
@@ -89,7 +84,23 @@ def find_abrupt(
                     surges[first + when[j]] = work[j] * unit
                     until[first + when[j]] = when[last[j]]
                     z[j] -= work[j]
-            level_penalty = penalty * math.log(max(n, 2)) * _long_run_variance(z, n, drift / scale)
+        for j in range(n):
+            work[j] = 0.0
+        _find_outliers(z, when, n, threshold, work)
+        drawn_in = surged
+        for j in range(n):
+            if work[j] != 0.0:
+                outliers[first + when[j]] = work[j] * unit
+                z[j] -= work[j]  # winsorised: the search below sees the expected value
+                drawn_in += 1
+        if drawn_in > 0:  # a huge value must not hide a shift: for these the noise is that of the others
+            drift, scale = _noise_scale(z, n, work)
+            scale = max(scale, _LEAST_LEFT)
+            for j in range(n):
+                z[j] /= scale
+            unit *= scale
+        shift_noise[r] = unit
+        level_penalty = penalty * math.log(max(n, 2)) * _long_run_variance(z, n, drift / scale)
         found, sizes = find_shifts(z[:n], when[:n], level_penalty, min_segment)
         paired = surge_pairs(found, sizes, n, surged, surge_length)
         k = 0
@@ -97,6 +108,7 @@ def find_abrupt(
             if paired[k]:
                 fill_surge(z, when, n, found[k], found[k + 1], work)
                 for j in range(found[k], found[k + 1]):
+                    outliers[first + when[j]] = 0.0
                     surges[first + when[j]] = work[j] * unit
                     until[first + when[j]] = when[found[k + 1] - 1]
                 k += 2

@@ -119,9 +119,7 @@ def fill_surge(z: FloatArray, when: Int64Array, n: int, begin: int, end: int, si
 
 
 @numba.njit(cache=True)
-def surge_pairs(
-    found: Int64Array, sizes: FloatArray, n: int, surged: int, longest: int
-) -> npt.NDArray[np.bool_]:
+def surge_pairs(found: Int64Array, sizes: FloatArray, n: int, surged: int, longest: int) -> npt.NDArray[np.bool_]:
     """Which shifts begin a surge whose end is the next one: of opposite sign, at most `longest` values later, and so
     large that at most half of the smaller stays. None where surges would be too large a part of n values; surged:
     values that lie in other surges already."""

@@ -72,7 +72,8 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Description:
-    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words."""
+    """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words. events: by
+    kind, of the newest run that looked for any."""
 
     place: str
     info: LakeInfo | None
@@ -81,6 +82,7 @@ class Description:
     rejects: Mapping[str, int] = field(default_factory=dict)
     runs: tuple[RunFacts, ...] = ()
     holidays: str | None = None
+    events: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()) -> Description:
@@ -99,6 +101,7 @@ def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrid
         rejects=_counts(lake.read("rejects"), "reason") if "rejects" in names else {},
         runs=_runs(lake, "metrics" in names),
         holidays=described(lake) if "holidays" in names else None,
+        events=_events(lake) if "events" in names else {},
     )
 
 
@@ -116,6 +119,15 @@ def _series(lake: Lake) -> SeriesFacts:
     classes = _counts(profiles.where(F.col(DEMAND_CLASS).isNotNull()), DEMAND_CLASS)
     medians = profiles.agg(*(F.median(name).alias(name) for name in MEDIANS)).first()
     return SeriesFacts(lifecycle, first, last, classes, medians.asDict() if medians is not None else {})
+
+
+def _events(lake: Lake) -> dict[str, int]:
+    from pyspark.sql import functions as F
+
+    rows = lake.read("events")
+    held = {row["run_id"] for row in rows.select("run_id").distinct().collect()}
+    newest = next((run.run_id for run in runs.newest(lake) if run.run_id in held), None)
+    return _counts(rows.where(F.col("run_id") == F.lit(newest)), "kind")
 
 
 def _has_classes(series: DataFrame) -> bool:
@@ -208,6 +220,8 @@ def _facts(description: Description) -> list[tuple[str, str]]:
             facts.append(("Demand", ", ".join(f"{n} {name}" for name, n in series.classes.items())))
             numbers = {name: value for name, value in series.medians.items() if value is not None}
             facts.append(("Medians", ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()) or "none"))
+    if description.events:
+        facts.append(("Events", ", ".join(f"{n} {kind}" for kind, n in description.events.items())))
     if description.holidays is not None:
         facts.append(("Holidays", description.holidays))
     refused = ", ".join(f"{n} {reason}" for reason, n in description.rejects.items())

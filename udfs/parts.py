@@ -17,6 +17,7 @@ from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
 from udfs.spec import ModelSpec, TaskSpec
+from udfs.treated import treated_parts
 
 PIECE_VALUES = 4_000_000
 """Numbers in one array that a task makes at most: 32 MB."""
@@ -44,6 +45,9 @@ class Part:
     own: Int64Array | None = None
     window: int = 1
     short: bool = False
+    treatment: ObjectArray | None = None
+    n_treated: Int64Array | None = None
+    form: str = ""
 
     def take(self, index: Int64Array) -> Part:
         if len(index) == len(self.series):
@@ -59,6 +63,8 @@ class Part:
             squared_scale=self.squared_scale[index],
             refit=None if self.refit is None else self.refit[index],
             own=None if self.own is None else self.own[index],
+            treatment=None if self.treatment is None else self.treatment[index],
+            n_treated=None if self.n_treated is None else self.n_treated[index],
         )
 
     def between(self, begin: int, end: int) -> Part:
@@ -138,7 +144,8 @@ def parts_of(piece: pa.RecordBatch, spec: TaskSpec) -> Iterator[tuple[Part, tupl
     """The series with the models that each runs, apart where they have other windows."""
     for part, models in by_choice(prepare(piece, spec), spec):
         for seen in by_seen(part, spec):
-            yield seen, models
+            for treated in treated_parts(seen, spec):
+                yield treated, models
 
 
 def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:

@@ -12,6 +12,7 @@ from forecasting.evaluation.windows import ForecastStart
 from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
 from forecasting.postprocess import Bounds
+from forecasting.treatment import Treatment
 from udfs import stored
 
 Stage = Literal["backtest", "forecast"]
@@ -46,6 +47,7 @@ class TaskSpec:
     module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
+    treatments: of each of `choices`, how abrupt changes are treated; empty, or None for one: not at all.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     """
 
@@ -76,6 +78,7 @@ class TaskSpec:
     min_history: int = 0
     backtest_refit: BacktestRefit = "each"
     members: Members | None = None
+    treatments: tuple[Treatment | None, ...] = ()
 
     @property
     def n_windows(self) -> int:

@@ -15,6 +15,7 @@ from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.calibration_table import stored_calibration
 from udfs.config import Config
+from udfs.config.abrupt import treatments
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
@@ -257,6 +258,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
+        treatments=treatments(config),
         members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )
 

@@ -143,9 +143,10 @@ def _ledger(lake: Lake, name: Name) -> str:
             *("n_obs", "n_filled", "n_clipped", "evaluations", "unit"),
         )
     )
-    known = "refit" in lake.read("results").columns  # results of earlier versions say nothing of it
-    refit = "refit" if known else "cast(NULL AS string) AS refit"
-    return f"SELECT {columns}, {refit} FROM {name('results')} WHERE stage <> 'selection'"
+    known = lake.read("results").columns  # results of earlier versions say nothing of these
+    later = {"refit": "string", "treatment": "string", "n_treated": "bigint"}
+    more = ", ".join(c if c in known else f"cast(NULL AS {kind}) AS {c}" for c, kind in later.items())
+    return f"SELECT {columns}, {more} FROM {name('results')} WHERE stage <> 'selection'"
 
 
 def _series_input(lake: Lake, name: Name, frequency: Frequency) -> str:

@@ -12,6 +12,7 @@ from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
+from udfs.config.abrupt import Abrupt, abrupt_problems
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
@@ -109,6 +110,8 @@ class Segment(Matching):
     """A name for messages."""
     models: Models
     """Replaces the list of models for these series."""
+    abrupt: Abrupt | None = None
+    """Replaces the section `abrupt` for these series; null keeps it."""
 
 
 class LakeConfig(Section):
@@ -209,6 +212,8 @@ class Config(Section):
     covariates: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Families of covariates, such as price or weather -> related series, or the word holidays. Models that regress
     then compete without covariates, with each family and with all; a segment keeps what its backtests gain by."""
+    abrupt: Abrupt | None = None
+    """Level shifts, surges and outliers; null: nothing is looked for."""
     tuning: Tuning | None = None
     """Search of hyperparameters; null: none."""
     refit: Literal["full", "warm", "never"] = "full"
@@ -335,6 +340,7 @@ def _name_problems(config: Config) -> list[str]:
     problems += covariate_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
+    problems += abrupt_problems(config)
     if config.parameters_from is not None and config.refit == "full":
         problems.append(
             "parameters_from is given and refit is full, which starts from nothing; set refit: warm or never"
