@@ -25,7 +25,7 @@ LONGEST_RUN = 2
 """Observed values in a row that can be outliers; what lasts longer has not come back at once."""
 
 _NORMAL_MAD = 1.482602218505602  # 1 / Phi^-1(3/4): the standard deviation of a normal over its MAD
-_LEAST_LEFT = 0.25  # of the noise scale, once outliers and surges are drawn in: rows of zeros would have none
+_LEAST_LEFT = 0.01  # of the noise scale once outliers and surges are drawn in; less is none, as in rows of zeros
 _LEAST_NOISE = 1e-6  # of half the range: keeps sums of squares exact to a share of one noise scale
 _ROUNDING = 1e-12  # of the largest magnitude: a smaller range is what rounding leaves of a constant
 _MOST_PERSISTENT = 0.9  # the largest autocorrelation that is allowed for
@@ -95,7 +95,8 @@ def find_abrupt(
                 drawn_in += 1
         if drawn_in > 0:  # a huge value must not hide a shift: for these the noise is that of the others
             drift, scale = _noise_scale(z, n, work)
-            scale = max(scale, _LEAST_LEFT)
+            if scale < _LEAST_LEFT:
+                scale = 1.0
             for j in range(n):
                 z[j] /= scale
             unit *= scale
