@@ -81,8 +81,8 @@ def test_what_is_treated_is_counted_and_what_is_scored_stays(kind: Kind) -> None
     done = {(item, row["window"]): (row["treatment"], row["n_treated"]) for (item, _), row in treated.items()}
     expected: dict[str, dict[tuple[str, int], tuple[str, int]]] = {
         "dampen": {("i0", 3): ("dampened", 8), ("i1", 1): ("dampened", 1), ("i3", 2): ("dampened", 5)},
-        "after_shift": {("i1", 2): ("cut", 50), ("i2", 1): ("cut", 31), ("i3", 3): ("untouched", 0)},
-        "regressors": {("i2", 3): ("regressors", 1), ("i1", 3): ("regressors", 1), ("i3", 1): ("regressors", 1)},
+        "after_shift": {("i1", 2): ("cut", 62), ("i2", 1): ("cut", 31), ("i3", 3): ("untouched", 0)},
+        "regressors": {("i2", 3): ("regressors", 1), ("i1", 3): ("regressors", 2), ("i3", 1): ("regressors", 1)},
     }
     for place, what in expected[kind].items():
         assert done[place] == what, place
