@@ -11,13 +11,14 @@ import pyarrow as pa
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.evaluation.metrics import mase_scale, rmsse_scale
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows, visible_points, window_cutoffs
+from forecasting.features import with_features
 from forecasting.filling import extend, fill
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
 from udfs.arrow import list_buffers, to_series_batch
 from udfs.holiday_table import REGION, group_positions
 from udfs.spec import ModelSpec, TaskSpec
-from udfs.treated import treated_parts
+from udfs.treated import short_digest, treated_parts
 
 PIECE_VALUES = 4_000_000
 """Numbers in one array that a task makes at most: 32 MB."""
@@ -123,6 +124,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         ends, cutoffs = windows.ends, windows.cutoffs
         actuals = windows.actuals(batch, score_filled=spec.score_filled)
         visible, begins = ends, windows.begins
+    batch = with_features(batch, spec.features, spec.horizon)
     if spec.calendar is not None:
         region = piece.column(REGION) if REGION in piece.schema.names else None
         batch = replace(batch, holidays=spec.calendar.of(group_positions(spec.calendar, region, len(batch))))
@@ -130,7 +132,8 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scored = _scored(batch, spec.score_filled)
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
-    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own)
+    form = short_digest(spec.features.form)
+    return Part(piece, np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale, own=own, form=form)
 
 
 def _scored(batch: SeriesBatch, score_filled: bool) -> FloatArray:

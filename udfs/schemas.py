@@ -87,12 +87,13 @@ def _related(layout: Layout) -> TableSchema:
         "related",
         (
             *_key(layout, required=False),
+            *(_c(n, "string", "metadata column that the row is keyed by") for n in layout.joined),
             _required("timestamp", "timestamp_ntz", "label of the period"),
             *series,
             _required("role", "string", "related:<position> in the config"),
             _SOURCE,
         ),
-        primary_key=("role", *layout.key, "timestamp", "source"),
+        primary_key=("role", *layout.related_key, "timestamp", "source"),
         partition_by=("role",),
     )
 

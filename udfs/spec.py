@@ -9,6 +9,7 @@ from typing import Any, Literal
 from forecasting.batch import FloatArray
 from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
+from forecasting.features import Features
 from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
 from forecasting.postprocess import Bounds
@@ -47,7 +48,7 @@ class TaskSpec:
     module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
-    treatments: of each of `choices`, how abrupt changes are treated; empty, or None for one: not at all.
+    features: related series to add. treatments: of each of `choices`, how abrupt changes are treated; empty, or None for one: not at all.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     """
 
@@ -78,6 +79,7 @@ class TaskSpec:
     min_history: int = 0
     backtest_refit: BacktestRefit = "each"
     members: Members | None = None
+    features: Features = field(default_factory=Features)
     treatments: tuple[Treatment | None, ...] = ()
 
     @property

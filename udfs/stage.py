@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forecasting.evaluation.calibration import Intervals
+from forecasting.features import Features
 from forecasting.filling import FillRules, RelatedFill, TargetFill
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Hyperparameters, RegressionHyperparameters
@@ -59,6 +60,14 @@ class StageInput:
         if not any(map(_reads_related, self.models.values())):
             return {}
         return {name: column.known_in_future for name, column in self.config.data.related_columns.items()}
+
+    @property
+    def features(self) -> Features:
+        """The features that some model reads."""
+        section = self.config.features
+        if section is None or not any(map(_reads_related, self.models.values())):
+            return Features()
+        return section.rules(self.config.time_zone)
 
     @property
     def takes_holidays(self) -> bool:
@@ -258,6 +267,7 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
+        features=source.features,
         treatments=treatments(config),
         members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )

@@ -46,8 +46,13 @@ def treated_parts(part: Part, spec: TaskSpec) -> Iterator[Part]:
 
 
 def _with(part: Part, made: Treated, treatment: Treatment) -> Part:
-    digest = hashlib.sha256(f"{part.form}{treatment.form}".encode()).hexdigest()[:16]
-    return replace(part, series=made.series, treatment=made.what, n_treated=made.count, form=digest)
+    form = short_digest(part.form + treatment.form)
+    return replace(part, series=made.series, treatment=made.what, n_treated=made.count, form=form)
+
+
+def short_digest(form: str) -> str:
+    """A digest of what stored fits must share; empty for nothing."""
+    return hashlib.sha256(form.encode()).hexdigest()[:16] if form else ""
 
 
 def treatment_columns(part: Part, width: int) -> dict[str, pa.Array]:

@@ -24,8 +24,8 @@ class Abrupt(Section):
 
     treatment: Literal["report", "dampen", "after_shift", "regressors"] = "report"
     """report: the table `events` only. dampen: outliers and surges are replaced by what was expected. after_shift:
-    models see the history from the last level shift on. regressors: a step for each of the latest shifts and a pulse for each
-    of the latest surges, for models that regress (prophet, arima); the others see the data as they are."""
+    models see the history from the last level shift on. regressors: a step for each of the latest shifts and a pulse
+    for each of the latest surges, for models that regress (prophet, arima); the others see the data as they are."""
     penalty: float = Field(default=3.0, gt=0)
     """What a level shift must be worth, in log(n) times the squared noise; larger finds fewer."""
     min_segment: int = Field(default=5, ge=2)

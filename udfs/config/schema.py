@@ -15,6 +15,7 @@ from forecasting.postprocess import Bounds
 from udfs.config.abrupt import Abrupt, abrupt_problems
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
+from udfs.config.features import FeaturesConfig, feature_problems
 from udfs.config.holidays import HolidaysConfig
 from udfs.config.segments import DEMAND_CLASS, condition_problems
 from udfs.config.sources import NAME, Data, Matching, Section, defaulted
@@ -212,6 +213,8 @@ class Config(Section):
     covariates: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Families of covariates, such as price or weather -> related series, or the word holidays. Models that regress
     then compete without covariates, with each family and with all; a segment keeps what its backtests gain by."""
+    features: FeaturesConfig | None = None
+    """Related series that are derived from others or from the calendar; null: none."""
     abrupt: Abrupt | None = None
     """Level shifts, surges and outliers; null: nothing is looked for."""
     tuning: Tuning | None = None
@@ -326,9 +329,11 @@ def _name_problems(config: Config) -> list[str]:
     problems += [f"{name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
     for what, source in (("related", config.data.related), ("items", config.data.items)):
         for position, entry in enumerate(source):
-            extra = set(entry.key or config.key) - key  # type: ignore[attr-defined]
+            joined = set(attributes) if what == "related" else set()
+            extra = set(entry.key or config.key) - key - joined  # type: ignore[attr-defined]
             if extra:
-                problems.append(f"data.{what}[{position}].key has {sorted(extra)}; the key is {sorted(key)}")
+                or_else = f", metadata columns are {sorted(joined) or 'none'}" if what == "related" else ""
+                problems.append(f"data.{what}[{position}].key has {sorted(extra)}; the key is {sorted(key)}{or_else}")
     problems += [f"fill.related.{name}: no such related series" for name in config.fill.related if name not in related]
     for segment in config.segments:
         wrong = condition_problems(segment.conditions, (*key, *attributes))
@@ -338,6 +343,7 @@ def _name_problems(config: Config) -> list[str]:
         except ValueError as error:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
     problems += covariate_problems(config)
+    problems += feature_problems(config, frozenset((*config.key, *related, *attributes, *RESERVED)))
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
     problems += abrupt_problems(config)
