@@ -17,10 +17,10 @@ A row goes through these steps; each sees the row's own values only, from its be
    5 observed values before them and beyond that of the 5 after them, to the same side, by more than 5 noise scales
    (`threshold`), between values that are at least half way back. A first or last value is never one: nothing shows
    yet that it came back.
-5. *Level shifts.* Outliers and surges replaced and the noise scale taken again unless none is left, the segments with the least sum of squared errors around their means +
-   penalty log(n) sigma^2 a change, n observed values (PELT, Killick, Fearnhead and Eckley 2012). sigma^2 is the square
-   of the noise scale; where the noise persists it is the long-run variance of AR(1) noise, so that its swings are no
-   shifts (`abrupt_kernels._long_run_variance`).
+5. *Level shifts.* Outliers and surges replaced and the noise scale taken again unless none is left, the segments with
+   the least sum of squared errors around their means + penalty log(n) sigma^2 a change, n observed values (PELT,
+   Killick, Fearnhead and Eckley 2012). sigma^2 is the square of the noise scale; where the noise persists it is the
+   long-run variance of AR(1) noise, so that its swings are no shifts (`abrupt_kernels._long_run_variance`).
 6. *Trends.* A staircase of means follows any trend, so a change counts only if lines fitted on both sides leave a
    jump at the boundary whose square exceeds the same penalty times the variance of that jump, and if the 12 values on
    each side show it, too (`level_shifts`). Two shifts that take each other back within `surge_length` are a surge.

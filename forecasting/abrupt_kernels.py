@@ -51,8 +51,9 @@ def find_abrupt(
     shift_noise: FloatArray,
 ) -> None:
     """Sizes of shifts, outliers and surges of each row, written into shifts, outliers and surges (flat, row r from
-    offsets[r] on; 0 where there is none), the noise scale into noise [R] and that of shifts into shift_noise [R],
-    all in the unit of values. until: flat, for each period of a surge the last one of it, counted from the row's begin."""
+    offsets[r] on; 0 where there is none), the noise scale into noise [R] and that of shifts into shift_noise [R], all
+    in the unit of values. until: flat, for each period of a surge the last one of it, counted from the row's begin.
+    """
     longest = 0
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])

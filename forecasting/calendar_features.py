@@ -118,4 +118,5 @@ def _local(labels: Int64Array, zone: str) -> Int64Array:
     import pandas as pd
 
     flat = pd.DatetimeIndex(labels.reshape(-1).astype("M8[us]")).tz_localize("UTC").tz_convert(ZoneInfo(zone))
-    return np.asarray(flat.tz_localize(None).as_unit("us").asi8, dtype=np.int64).reshape(labels.shape)
+    clock = flat.tz_localize(None).to_numpy().astype("M8[us]").astype(np.int64)
+    return np.asarray(clock, dtype=np.int64).reshape(labels.shape)

@@ -75,8 +75,8 @@ class Features:
 def with_features(batch: SeriesBatch, features: Features, horizon: int) -> SeriesBatch:
     """The batch with its features as related series, through `horizon` periods where they are known that far.
 
-    Nothing looks ahead: a backtest window may see of the result what it may see of any related series. Raises ValueError
-    for a source that the batch does not have, or a name that is taken.
+    Nothing looks ahead: a backtest window may see of the result what it may see of any related series. Raises
+    ValueError for a source that the batch does not have, or a name that is taken.
     """
     taken = sorted(set(features.derived) & set(batch.related))
     missing = sorted({d.of for d in features.derived.values()} - set(batch.related))

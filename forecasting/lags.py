@@ -1,7 +1,7 @@
 """Lags and rolling statistics of the target, for models that learn over all series at once.
 
-The features of period t use values before t only. To forecast h steps ahead without feeding forecasts back, take lags of
-at least h and an `ahead` of h for windows.
+The features of period t use values before t only. To forecast h steps ahead without feeding forecasts back, take lags
+of at least h and an `ahead` of h for windows.
 """
 
 from __future__ import annotations

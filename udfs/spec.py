@@ -48,7 +48,8 @@ class TaskSpec:
     module may be found. refit: whether the stage forecast goes on from stored numbers (see `udfs.stored`).
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
-    features: related series to add. treatments: of each of `choices`, how abrupt changes are treated; empty, or None for one: not at all.
+    features: related series to add. treatments: of each of `choices`, how abrupt changes are treated; empty, or None
+    for one: not at all.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     """
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import SeriesBatch, forecast
-from forecasting.abrupt import LEVEL_SHIFT, OUTLIER, SURGE, dampened, find_events, shift_steps, whole_surges
+from forecasting.abrupt import LEVEL_SHIFT, SURGE, dampened, find_events, shift_steps, whole_surges
 from forecasting.batch import RelatedSeries
 from forecasting.models.contract import Rows
 from forecasting.treatment import (

@@ -19,7 +19,7 @@ from jobs.ingest import ingest
 from jobs.select import select
 from udfs.config import load_config
 from udfs.derive import derive_forecasts
-from udfs.errors import ConfigError
+from udfs.config.load import ConfigError
 from udfs.lake import Lake
 from udfs.views import register_views
 

@@ -22,8 +22,8 @@ class DerivedFeature(Section):
     of: str
     """The related series that it is made of."""
     transform: Literal["relative_change", "difference", "log", "lag", "rolling_mean"]
-    """Of x over p periods. relative_change: x now / x p periods before - 1. difference: x now - x p periods before. log.
-    lag: x p periods before. rolling_mean: of the latest p periods, the present one among them."""
+    """Of x over p periods. relative_change: x now / x p periods before - 1. difference: x now - x p periods before.
+    log. lag: x p periods before. rolling_mean: of the latest p periods, the present one among them."""
     periods: int = Field(default=1, ge=1, le=10_000)
     """p. A lag of at least the horizon is known in the future even where its source is not."""
 
@@ -38,8 +38,8 @@ class FeaturesConfig(Section):
     """minute_of_hour, hour_of_day, day_of_week, day_of_month, day_of_year, week_of_year, month_of_year,
     quarter_of_year: those that differ between the periods of the frequency."""
     encoding: Literal["cyclic", "one_hot"] = "cyclic"
-    """Of calendar features. cyclic: two columns each, month_of_year_sin and month_of_year_cos. one_hot: a column of 0 and
-    1 for each value but the first, month_of_year_1 (February) to month_of_year_11."""
+    """Of calendar features. cyclic: two columns each, month_of_year_sin and month_of_year_cos. one_hot: a column of 0
+    and 1 for each value but the first, month_of_year_1 (February) to month_of_year_11."""
 
     def rules(self, time_zone: str | None) -> Features:
         """As the task takes it."""
