@@ -28,8 +28,8 @@ FEASTS = pd.to_datetime(["2023-01-22", "2024-02-10"])
 
 
 def write_files(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Ice cream in the south sells by the south's temperature, nails nowhere; bread reacts to changes of its price, whose
-    list ends before the horizon does. Returns the expected forecasts."""
+    """Ice cream in the south sells by the south's temperature, nails nowhere; bread reacts to changes of its price,
+    whose list ends before the horizon does. Returns the expected forecasts."""
     rng = np.random.default_rng(8)
     warm = {region: 15 + rng.normal(0, 5, len(AHEAD)).round(1) for region in ("north", "south")}
     price = 10.0 + rng.integers(-2, 3, len(AHEAD))
