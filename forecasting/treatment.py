@@ -47,7 +47,8 @@ class Treatment:
     """How abrupt changes are found and treated.
 
     kind: report treats nothing. penalty, min_segment, threshold, surge_length, season_length: as in `find_events`.
-    min_history: periods that must follow the last shift for the history before it to be left out; None: two seasons.
+    min_history: periods that must follow the last shift for the history before it to be left out; None: two seasons,
+    and two horizons at least.
     max_steps: the latest shifts and the latest surges that become regressors, of each so many. exempt: classes of
     demand (`forecasting.demand`) that are left alone; a series' class is that of the values seen.
     """
@@ -128,7 +129,8 @@ def treat(batch: SeriesBatch, treatment: Treatment, horizon: int, *, filled_coun
             batch = replace(batch, values=values, offsets=offsets, filled=filled)
     elif treatment.kind == "after_shift":
         after = after_last_shift(rows, events, 0) - rows.begin
-        least = treatment.min_history or 2 * (treatment.season_length or batch.frequency.season_length)
+        season = treatment.season_length or batch.frequency.season_length
+        least = treatment.min_history or 2 * max(season, horizon)
         enough = batch.lengths - after >= least
         what[after > 0] = np.where(enough, CUT, TOO_SHORT)[after > 0]
         count = np.where(enough, after, 0)

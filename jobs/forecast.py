@@ -143,7 +143,7 @@ def _by_predictor(
     return mine, _begin(mine, info, run_id, None, limits or (None, None), chosen=predictor)
 
 
-_OF_PREDICTOR = ("models", "segments", "covariates", "selection", "calibration")
+_OF_PREDICTOR = ("models", "segments", "covariates", "features", "abrupt", "selection", "calibration")
 """Of the config of a predictor's run, what its decisions are about."""
 
 

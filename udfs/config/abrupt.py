@@ -38,7 +38,8 @@ class Abrupt(Section):
     season_length: int | None = Field(default=None, ge=1)
     """Periods of the season that is taken out before events are looked for; null takes the frequency's."""
     min_history: int | None = Field(default=None, ge=1)
-    """Of after_shift: periods that must follow the last shift, else all are seen; null: two seasons."""
+    """Of after_shift: periods that must follow the last shift, else all are seen; null: two seasons, and two horizons
+    at least."""
     max_steps: int = Field(default=3, ge=1, le=10)
     """Of regressors: the latest shifts, and the latest surges, that become one."""
     exempt: tuple[str, ...] = ("intermittent", "lumpy")
