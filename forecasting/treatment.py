@@ -25,10 +25,10 @@ from forecasting.abrupt import (
 )
 from forecasting.abrupt_kernels import OUTLIER_THRESHOLD
 from forecasting.batch import RelatedSeries, SeriesBatch, offsets_of, read_only
-from forecasting.frequency import Int64Array
+from forecasting.frequency import DAY_US, WEEK_US, Frequency, Int64Array
 from forecasting.models.contract import ObjectArray, Rows
 from forecasting.profiles import demand_classes
-from forecasting.surge_kernels import SURGE_LENGTH
+from forecasting.surge_kernels import SHORTEST
 
 Kind = Literal["report", "dampen", "after_shift", "regressors"]
 
@@ -46,7 +46,8 @@ the last shift was left out, or kept since too little follows it; steps were add
 class Treatment:
     """How abrupt changes are found and treated.
 
-    kind: report treats nothing. penalty, min_segment, threshold, surge_length, season_length: as in `find_events`.
+    kind: report treats nothing. penalty, min_segment, threshold, surge_length, season_length: as in `find_events`; a
+    surge_length of None is `usual_surge_length`.
     min_history: periods that must follow the last shift for the history before it to be left out; None: two seasons,
     and two horizons at least.
     max_steps: the latest shifts and the latest surges that become regressors, of each so many. exempt: classes of
@@ -57,7 +58,7 @@ class Treatment:
     penalty: float = PENALTY
     min_segment: int = MIN_SEGMENT
     threshold: float = OUTLIER_THRESHOLD
-    surge_length: int = SURGE_LENGTH
+    surge_length: int | None = None
     season_length: int | None = None
     min_history: int | None = None
     max_steps: int = 3
@@ -99,13 +100,59 @@ def _observed(batch: SeriesBatch, *, filled_count: bool) -> SeriesBatch:
 def _events(batch: SeriesBatch, treatment: Treatment, exempt: npt.NDArray[np.bool_]) -> Events:
     rows = Rows.of(batch, "abrupt", season_length=treatment.season_length)
     rows = replace(rows, end=np.where(exempt, rows.begin, rows.end))
-    return find_events(
+    longest = treatment.surge_length
+    found = find_events(
         rows,
         treatment.penalty,
         treatment.min_segment,
         threshold=treatment.threshold,
-        surge_length=treatment.surge_length,
+        surge_length=usual_surge_length(batch.frequency) if longest is None else longest,
     )
+    return _without_yearly(found, rows)
+
+
+def usual_surge_length(frequency: Frequency) -> int:
+    """Periods of the longest surge where nothing is said: a year of months or more, half a year of weeks, a quarter of
+    days, two days of finer periods."""
+    if frequency.months:
+        return max(12 // frequency.months, SHORTEST)
+    span = 182 * DAY_US if frequency.step_us >= WEEK_US else 90 * DAY_US if frequency.step_us >= DAY_US else 2 * DAY_US
+    return int(max(span // frequency.step_us, SHORTEST))
+
+
+_YEAR_US = int(365.25 * DAY_US)
+_NEAR_US = 3 * DAY_US  # days by which a yearly peak moves at most; of a surge, its first day
+
+
+def _without_yearly(events: Events, rows: Rows) -> Events:
+    """Without outliers and surges that come every year, where the season is shorter than the year (daily and finer
+    data): those that have one of the same kind and sign at every anniversary that the row holds, one at least."""
+    step = rows.batch.frequency.step_us
+    if not 0 < step < WEEK_US or not len(events):
+        return events
+    first = whole_surges(events).of_kind(OUTLIER, SURGE)
+    length = (rows.end - rows.begin)[first.row]
+    begin = first.time - (rows.begin - rows.batch.offsets[rows.series])[first.row]
+    years = int(length.max(initial=0) * step // _YEAR_US) + 1
+    span = (years + 1) * int(length.max(initial=0) + _YEAR_US // step + 1)
+    group = (first.row * 3 + first.kind) * 2 + (first.sign > 0)
+    place = np.sort(group * span + first.time)
+    held, met = np.zeros(len(first), dtype=np.int64), np.zeros(len(first), dtype=np.int64)
+    near = max(_NEAR_US // step, 0)
+    for year in (k for k in range(-years, years + 1) if k):
+        away = round(year * _YEAR_US / step)
+        inside = (begin + away - near >= 0) & (begin + away + near < length)
+        wanted = group * span + first.time + away
+        there = np.searchsorted(place, wanted + near, side="right") > np.searchsorted(place, wanted - near)
+        held += inside
+        met += inside & there
+    yearly = (held > 0) & (met == held)
+    if not yearly.any():
+        return events
+    gone = np.sort(first.until[yearly] + (first.row * 3 + first.kind)[yearly] * span)
+    mine = events.until + (events.row * 3 + events.kind) * span
+    keep = (events.kind == LEVEL_SHIFT) | ~np.isin(mine, gone)
+    return Events(**{name: values[keep] for name, values in vars(events).items()})
 
 
 def treat(batch: SeriesBatch, treatment: Treatment, horizon: int, *, filled_count: bool = False) -> Treated:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting import SeriesBatch, forecast
-from forecasting.abrupt import LEVEL_SHIFT, SURGE, dampened, find_events, shift_steps, whole_surges
+from forecasting.abrupt import LEVEL_SHIFT, OUTLIER, SURGE, dampened, find_events, shift_steps, whole_surges
 from forecasting.batch import RelatedSeries
+from forecasting.frequency import Frequency
 from forecasting.models.contract import Rows
 from forecasting.treatment import (
     CUT,
@@ -23,6 +24,7 @@ from forecasting.treatment import (
     events_of,
     seen_until,
     treat,
+    usual_surge_length,
 )
 
 NAN = np.nan
@@ -137,6 +139,55 @@ def test_surges_do_not_depend_on_the_unit(seed, shift, scale):
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         find_events(rows_of([[1.0, 2.0]]), **wrong)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("MS", 12), ("QS", 4), ("YS", 3), ("W", 26), ("D", 90), ("h", 48), ("15min", 192)])  # fmt: skip  # noqa: E501
+def test_the_usual_length_of_a_surge(name, expected):
+    assert usual_surge_length(Frequency.parse(name)) == expected
+
+
+def test_what_comes_every_year_is_no_event():
+    """Daily data, whose season is the week: Christmas, a summer of six weeks; and what came once."""
+    rng = np.random.default_rng(12)
+    days = np.arange("2020-01-01", "2024-03-01", dtype="M8[D]")
+    series = 100 + rng.normal(0, 3, (4, len(days)))
+    christmas = np.array([str(d)[5:] == "12-25" for d in days])
+    summer = np.array(["07-01" <= str(d)[5:] <= "08-12" for d in days])
+    series[0, christmas] += 80
+    series[1, summer] += 60
+    series[2, christmas & (days < np.datetime64("2022-01-01"))] += 80  # not in 2022 and 2023
+    series[3] += series[0] - 100
+    series[3, 500:530] += 60
+    series[3, 1100] -= 90
+    batch = batch_of(series, "D")
+    found = whole_surges(events_of(batch, Treatment("report")))
+    told = [(r, k, t) for r, k, t in zip(found.row, found.kind, found.time, strict=True) if k != LEVEL_SHIFT]
+    first = np.flatnonzero(christmas)
+    assert sorted(told) == [(2, OUTLIER, first[0]), (2, OUTLIER, first[1]), (3, OUTLIER, 1100), (3, SURGE, 500)]
+    made = treat(batch, Treatment("dampen"), 7)
+    assert made.count[:3].tolist() == [0, 0, 2]
+    alone = [treat(batch.take([i]), Treatment("dampen"), 7).count[0] for i in range(4)]
+    assert made.count.tolist() == alone
+
+
+def test_half_a_year_of_surge_in_weekly_data_does_not_poison_the_next():
+    rng = np.random.default_rng(1)
+    t = np.arange(234)
+    truth = 200 + 40 * np.sin(2 * np.pi * t / 52) + 0.2 * t
+    series = []
+    for lasts in (13, 20, 26):
+        y = truth[:208] + rng.normal(0, 6, 208)
+        y[112 : 112 + lasts] += 120 * np.exp(-0.03 * np.arange(lasts))
+        series.append(y)
+    batch = batch_of(series, "W-MON")
+    plain, width = {}, {}
+    for kind in ("report", "dampen"):
+        made = forecast(treat(batch, Treatment(kind), 26).series, "ets", 26)
+        plain[kind] = np.abs(made.mean - truth[208:]).mean(axis=1)
+        width[kind] = (made.quantiles[:, :, 2] - made.quantiles[:, :, 0]).mean(axis=1)
+    assert (plain["dampen"] < 6).all()
+    assert (plain["report"] > 20).all()
+    assert (width["dampen"] < width["report"] / 4).all()
 
 
 # --- treatments ---

@@ -32,9 +32,9 @@ class Abrupt(Section):
     """Observed periods that a level lasts at least."""
     threshold: float = Field(default=5.0, ge=2)
     """Noise scales by which an outlier, and a surge on average, lies beyond its neighbours."""
-    surge_length: int = Field(default=12, ge=0)
+    surge_length: int | None = Field(default=None, ge=0)
     """Observed periods of the longest surge, a level that comes and goes; 0: none, from 3 on. What lasts longer is two
-    level shifts."""
+    level shifts. null: a year of months, half a year of weeks, a quarter of days, two days of finer periods."""
     season_length: int | None = Field(default=None, ge=1)
     """Periods of the season that is taken out before events are looked for; null takes the frequency's."""
     min_history: int | None = Field(default=None, ge=1)
@@ -47,8 +47,8 @@ class Abrupt(Section):
 
     @field_validator("surge_length")
     @classmethod
-    def _long_enough(cls, value: int) -> int:
-        if 0 < value < SHORTEST:
+    def _long_enough(cls, value: int | None) -> int | None:
+        if value is not None and 0 < value < SHORTEST:
             raise ValueError(
                 f"got {value}; a surge has at least {SHORTEST} periods (fewer are outliers), and 0 is off"
             )
