@@ -15,6 +15,7 @@ import numpy as np
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
 from forecasting.level_shifts import find_shifts, mean_period
+from forecasting.surge_kernels import SHORTEST, fill_surge, find_surges, median_from, surge_pairs
 
 OUTLIER_THRESHOLD = 5.0
 """Noise scales by which an outlier lies beyond the medians of its neighbours on both sides."""
@@ -24,6 +25,7 @@ LONGEST_RUN = 2
 """Observed values in a row that can be outliers; what lasts longer has not come back at once."""
 
 _NORMAL_MAD = 1.482602218505602  # 1 / Phi^-1(3/4): the standard deviation of a normal over its MAD
+_LEAST_LEFT = 0.01  # of the noise scale once outliers and surges are drawn in; less is none, as in rows of zeros
 _LEAST_NOISE = 1e-6  # of half the range: keeps sums of squares exact to a share of one noise scale
 _ROUNDING = 1e-12  # of the largest magnitude: a smaller range is what rounding leaves of a constant
 _MOST_PERSISTENT = 0.9  # the largest autocorrelation that is allowed for
@@ -39,20 +41,27 @@ def find_abrupt(
     season_length: int,
     penalty: float,
     min_segment: int,
+    threshold: float,
+    surge_length: int,
     shifts: FloatArray,
     outliers: FloatArray,
+    surges: FloatArray,
+    until: Int64Array,
     noise: FloatArray,
+    shift_noise: FloatArray,
 ) -> None:
-    """Sizes of shifts and outliers of each row, written into shifts and outliers (flat, row r from offsets[r] on; 0
-    where there is none) and the noise scale into noise [R], all in the unit of values."""
+    """Sizes of shifts, outliers and surges of each row, written into shifts, outliers and surges (flat, row r from
+    offsets[r] on; 0 where there is none), the noise scale into noise [R] and that of shifts into shift_noise [R], all
+    in the unit of values. until: flat, for each period of a surge the last one of it, counted from the row's begin.
+    """
     longest = 0
     for r in range(len(begin)):
         longest = max(longest, end[r] - begin[r])
     y, z, work = np.empty(longest), np.empty(longest), np.empty(max(longest, 2 * season_length) + 1)
-    when = np.empty(longest, dtype=np.int64)
+    when, last = np.empty(longest, dtype=np.int64), np.empty(longest, dtype=np.int64)
     for r in range(len(begin)):
         n, middle, half = _observed(values[begin[r] : end[r]], y, when)
-        noise[r] = 0.0
+        noise[r] = shift_noise[r] = 0.0
         if half == 0.0:
             continue
         span = end[r] - begin[r]
@@ -66,17 +75,48 @@ def find_abrupt(
         unit = half * scale
         noise[r] = unit
         first = offsets[r]
+        surged = 0
+        if surge_length >= SHORTEST:  # before outliers: the peak of a short surge must not be taken out of it
+            level_penalty = penalty * math.log(max(n, 2)) * _long_run_variance(z, n, drift / scale)
+            surged = find_surges(z, when, n, threshold, level_penalty, surge_length, work, last)
+        if surged > 0:
+            for j in range(n):
+                if work[j] != 0.0:
+                    surges[first + when[j]] = work[j] * unit
+                    until[first + when[j]] = when[last[j]]
+                    z[j] -= work[j]
         for j in range(n):
             work[j] = 0.0
-        _find_outliers(z, when, n, work)
+        _find_outliers(z, when, n, threshold, work)
+        drawn_in = surged
         for j in range(n):
             if work[j] != 0.0:
                 outliers[first + when[j]] = work[j] * unit
                 z[j] -= work[j]  # winsorised: the search below sees the expected value
+                drawn_in += 1
+        if drawn_in > 0:  # a huge value must not hide a shift: for these the noise is that of the others
+            drift, scale = _noise_scale(z, n, work)
+            if scale < _LEAST_LEFT:
+                scale = 1.0
+            for j in range(n):
+                z[j] /= scale
+            unit *= scale
+        shift_noise[r] = unit
         level_penalty = penalty * math.log(max(n, 2)) * _long_run_variance(z, n, drift / scale)
         found, sizes = find_shifts(z[:n], when[:n], level_penalty, min_segment)
-        for k in range(len(found)):
+        paired = surge_pairs(found, sizes, n, surged, surge_length)
+        k = 0
+        while k < len(found):
+            if paired[k]:
+                fill_surge(z, when, n, found[k], found[k + 1], work)
+                for j in range(found[k], found[k + 1]):
+                    outliers[first + when[j]] = 0.0
+                    surges[first + when[j]] = work[j] * unit
+                    until[first + when[j]] = when[found[k + 1] - 1]
+                k += 2
+                continue
             shifts[first + when[found[k]]] = sizes[k] * unit
+            k += 1
 
 
 @numba.njit(cache=True)
@@ -247,23 +287,23 @@ def _long_run_variance(z: FloatArray, n: int, drift: float) -> float:
 
 
 @numba.njit(cache=True)
-def _find_outliers(z: FloatArray, when: Int64Array, n: int, sizes: FloatArray) -> None:
+def _find_outliers(z: FloatArray, when: Int64Array, n: int, threshold: float, sizes: FloatArray) -> None:
     """Put value minus expected of each outlier into sizes, which is 0 before.
 
     A run of at most LONGEST_RUN values is one of outliers if each lies beyond the median before the run and beyond
-    that after it by more than OUTLIER_THRESHOLD to the same side, and if the values next to the run are at least half
+    that after it by more than the threshold to the same side, and if the values next to the run are at least half
     way back. The expected value is on the line through the two medians, each at the mean period of its values.
     """
     small = np.empty(NEIGHBOURS)
     after = np.empty(n)  # the median of the values from j on
     for j in range(n):
-        after[j] = _median_from(z, j, min(j + NEIGHBOURS, n), small)
+        after[j] = median_from(z, j, min(j + NEIGHBOURS, n), small)
     j = 1
     while j < n - 1:
         length = 1
-        before = after[j - NEIGHBOURS] if j >= NEIGHBOURS else _median_from(z, 0, j, small)
+        before = after[j - NEIGHBOURS] if j >= NEIGHBOURS else median_from(z, 0, j, small)
         while length <= LONGEST_RUN and j + length < n:
-            if _is_run(z, j, j + length, before, after[j + length]):
+            if _is_run(z, j, j + length, before, after[j + length], threshold):
                 left = mean_period(when, max(j - NEIGHBOURS, 0), j)
                 right = mean_period(when, j + length, min(j + length + NEIGHBOURS, n))
                 slope = (after[j + length] - before) / (right - left)
@@ -276,23 +316,11 @@ def _find_outliers(z: FloatArray, when: Int64Array, n: int, sizes: FloatArray) -
 
 
 @numba.njit(cache=True)
-def _median_from(z: FloatArray, begin: int, end: int, small: FloatArray) -> float:
-    count = end - begin
-    for i in range(count):
-        value, at = z[begin + i], i
-        while at > 0 and small[at - 1] > value:
-            small[at] = small[at - 1]
-            at -= 1
-        small[at] = value
-    return float((small[(count - 1) // 2] + small[count // 2]) / 2)
-
-
-@numba.njit(cache=True)
-def _is_run(z: FloatArray, begin: int, end: int, before: float, after: float) -> bool:
+def _is_run(z: FloatArray, begin: int, end: int, before: float, after: float, threshold: float) -> bool:
     sign = 1.0 if z[begin] > before else -1.0
     edge = max(sign * before, sign * after)
     least = np.inf
     for i in range(begin, end):
         least = min(least, sign * z[i] - edge)
     half_way = edge + least / 2
-    return bool(least > OUTLIER_THRESHOLD and sign * z[begin - 1] < half_way and sign * z[end] < half_way)
+    return bool(least > threshold and sign * z[begin - 1] < half_way and sign * z[end] < half_way)

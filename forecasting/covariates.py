@@ -34,12 +34,17 @@ class Regressors:
 
 
 def related_names(batch: SeriesBatch, options: RegressionHyperparameters) -> tuple[str, ...]:
-    """The related series that a family with these options regresses on, in the order of the batch."""
+    """The related series that a family with these options regresses on, in the order of the batch. Those with a colon
+    in their name are steps of a treatment (`forecasting.treatment`): whoever regresses takes them."""
+    own = {name: column for name, column in batch.related.items() if ":" not in name}
+    named: set[str] = set()
     if options.regressors == "none":
-        return ()
-    if isinstance(options.regressors, tuple):
-        return tuple(name for name in batch.related if name in options.regressors)
-    return tuple(name for name, c in batch.related.items() if c.known_in_future or name in options.lags)
+        pass
+    elif isinstance(options.regressors, tuple):
+        named = {name for name in own if name in options.regressors}
+    else:
+        named = {name for name, c in own.items() if c.known_in_future or name in options.lags}
+    return tuple(name for name in batch.related if name in named or name not in own)
 
 
 def regressors(batch: SeriesBatch, options: RegressionHyperparameters, horizon: int = 0) -> Regressors:

@@ -16,6 +16,8 @@ from forecasting.frequency import Int64Array
 LOCAL = 12
 """Observed values on each side of a shift that must show it, too: a bend or a level that wanders has no jump there."""
 
+_EXACT = 2000
+"""Observed values up to which every position is a candidate; of longer rows about so many are, evenly spread."""
 _PRUNE_EVERY = 8  # steps of the search between two prunings: pruning less often changes nothing but speed
 
 
@@ -27,7 +29,10 @@ def find_shifts(z: FloatArray, when: Int64Array, penalty: float, min_segment: in
     first lines over the two segments; then, with the other boundaries gone, lines over all segments that are
     stairs of one trend (`_reach`).
     """
-    bounds = segment(z, penalty, min_segment)
+    step = 1 + (len(z) - 1) // _EXACT
+    bounds = segment(z, penalty, min_segment, step)
+    if step > 1:
+        _refine(z, bounds, min_segment, step)
     kept = np.empty(len(bounds), dtype=np.int64)
     sizes = np.empty(len(bounds))
     count = 0
@@ -124,13 +129,14 @@ def mean_period(when: Int64Array, begin: int, end: int) -> float:
 
 
 @numba.njit(cache=True)
-def segment(z: FloatArray, penalty: float, min_segment: int) -> Int64Array:
+def segment(z: FloatArray, penalty: float, min_segment: int, step: int = 1) -> Int64Array:
     """The bounds 0, ..., n of the segments that minimise squared errors around segment means + penalty a change, each
     of min_segment values at least: PELT (Killick, Fearnhead and Eckley 2012, section 3), the exact optimum.
 
     A candidate s is dropped once F(s) + C(s, t) > F(t) (their theorem 3.1 with K = 0). With a least length this holds
     for ends from t + min_segment on, as a change at t is allowed for these only. Linear in time where changes keep
-    coming, quadratic in a row without any. Of equal optima the one whose last change is the earliest.
+    coming, quadratic in a row without any: with a step above 1 only its multiples can be bounds, and segments have
+    min_segment values rounded up to one. Of equal optima the one whose last change is the earliest.
     """
     n = len(z)
     sums, squares = np.zeros(n + 1), np.zeros(n + 1)
@@ -143,20 +149,23 @@ def segment(z: FloatArray, penalty: float, min_segment: int) -> Int64Array:
     base[0] = -penalty
     change = np.zeros(n + 1, dtype=np.int64)
     candidates = np.empty(n + 1, dtype=np.int64)
-    count = 0
-    for t in range(min_segment, n + 1):
-        newest = t - min_segment
-        if newest == 0 or newest >= min_segment:
+    count, unseen = 0, 0
+    least = (min_segment + step - 1) // step * step
+    for t in range(min(least, n), n + 1):
+        if t % step != 0 and t != n:
+            continue
+        newest = max(t - least, 0) // step * step
+        if newest >= unseen and (newest == 0 or newest >= least):
             candidates[count] = newest
-            count += 1
-            if t % _PRUNE_EVERY == 0:
+            count, unseen = count + 1, newest + 1
+            if t // step % _PRUNE_EVERY == 0:
                 count = _pruned(candidates, count, newest, base, sums, inverse, penalty)
         best, chosen = np.inf, 0
         total = sums[t]
         for k in range(count):
             s = candidates[k]
-            step = total - sums[s]
-            cost = base[s] - step * step * inverse[t - s]
+            gain = total - sums[s]
+            cost = base[s] - gain * gain * inverse[t - s]
             if cost < best:
                 best, chosen = cost, s
         base[t] = best + penalty
@@ -168,6 +177,21 @@ def segment(z: FloatArray, penalty: float, min_segment: int) -> Int64Array:
         place -= 1
         at = change[at]
     return bounds[place:]
+
+
+@numba.njit(cache=True)
+def _refine(z: FloatArray, bounds: Int64Array, min_segment: int, step: int) -> None:
+    """Move each inner bound, from the first on, to the best place less than a step away, its neighbours staying."""
+    sums = np.zeros(len(z) + 1)
+    for j in range(len(z)):
+        sums[j + 1] = sums[j] + z[j]
+    for k in range(1, len(bounds) - 1):
+        left, right, best = bounds[k - 1], bounds[k + 1], -np.inf
+        for at in range(max(bounds[k] - step + 1, left + min_segment), min(bounds[k] + step, right - min_segment + 1)):
+            before, after = sums[at] - sums[left], sums[right] - sums[at]
+            explained = before * before / (at - left) + after * after / (right - at)
+            if explained > best:
+                best, bounds[k] = explained, at
 
 
 @numba.njit(cache=True)

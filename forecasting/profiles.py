@@ -106,6 +106,13 @@ def profile(batch: SeriesBatch, season_length: int | None = None) -> Profiles:
     )
 
 
+def demand_classes(batch: SeriesBatch) -> npt.NDArray[np.object_]:
+    """The class of demand of each series alone, object [N] of str: `Profiles.demand_class` at the price of a pass."""
+    counts, demand = np.zeros((3, len(batch)), dtype=np.int64), np.full((2, len(batch)), np.nan)
+    count_rows(batch.values, batch.offsets, counts, demand)
+    return _classes(counts[0], counts[2], demand[0], demand[1])
+
+
 def _share(part: Int64Array, whole: Int64Array) -> FloatArray:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 

@@ -73,7 +73,8 @@ class RunFacts:
 @dataclass(frozen=True)
 class Description:
     """What is in a lake; info is None for a lake that is not there yet. holidays: what is frozen, in words.
-    successors: series with a predecessor, by what its scale is made of."""
+    successors: series with a predecessor, by what its scale is made of. events: by kind, of the newest run that looked
+    for any."""
 
     place: str
     info: LakeInfo | None
@@ -83,6 +84,7 @@ class Description:
     runs: tuple[RunFacts, ...] = ()
     holidays: str | None = None
     successors: Mapping[str, int] = field(default_factory=dict)
+    events: Mapping[str, int] = field(default_factory=dict)
 
 
 def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrides: Iterable[str] = ()) -> Description:
@@ -104,6 +106,7 @@ def describe(config: ConfigSource, spark: SparkSession | None = None, *, overrid
         successors=_counts(lake.read("successors").where("position = 1"), "scale_from")
         if "successors" in names
         else {},
+        events=_events(lake) if "events" in names else {},
     )
 
 
@@ -121,6 +124,15 @@ def _series(lake: Lake) -> SeriesFacts:
     classes = _counts(profiles.where(F.col(DEMAND_CLASS).isNotNull()), DEMAND_CLASS)
     medians = profiles.agg(*(F.median(name).alias(name) for name in MEDIANS)).first()
     return SeriesFacts(lifecycle, first, last, classes, medians.asDict() if medians is not None else {})
+
+
+def _events(lake: Lake) -> dict[str, int]:
+    from pyspark.sql import functions as F
+
+    rows = lake.read("events")
+    held = {row["run_id"] for row in rows.select("run_id").distinct().collect()}
+    newest = next((run.run_id for run in runs.newest(lake) if run.run_id in held), None)
+    return _counts(rows.where(F.col("run_id") == F.lit(newest)), "kind")
 
 
 def _has_classes(series: DataFrame) -> bool:
@@ -213,6 +225,8 @@ def _facts(description: Description) -> list[tuple[str, str]]:
             facts.append(("Demand", ", ".join(f"{n} {name}" for name, n in series.classes.items())))
             numbers = {name: value for name, value in series.medians.items() if value is not None}
             facts.append(("Medians", ", ".join(f"{name} {value:.3g}" for name, value in numbers.items()) or "none"))
+    if description.events:
+        facts.append(("Events", ", ".join(f"{n} {kind}" for kind, n in description.events.items())))
     if description.holidays is not None:
         facts.append(("Holidays", description.holidays))
     if description.successors:

@@ -18,6 +18,7 @@ from udfs.config.load import config_hash
 from udfs.config.schema import check_models
 from udfs.derive import config_of, derive_forecasts
 from udfs.derive_components import derive_components
+from udfs.derive_events import derive_events
 from udfs.derive_parameters import Start, count_starts, derive_parameters, find_start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, check_failed_share
@@ -67,6 +68,7 @@ def forecast(
     run, summary = do_stage(job, source, run, "forecast", on_progress)
     derive_forecasts(job.lake, run.run_id, job.config)
     derive_parameters(job.lake, run.run_id)
+    derive_events(source, run)
     if job.config.components:
         fits = (run.run_id, job.lake.version("parameters"))
         derive_components(replace(source, stored=fits), run, job.config.components)
@@ -141,7 +143,7 @@ def _by_predictor(
     return mine, _begin(mine, info, run_id, None, limits or (None, None), chosen=predictor)
 
 
-_OF_PREDICTOR = ("models", "segments", "covariates", "selection", "calibration")
+_OF_PREDICTOR = ("models", "segments", "covariates", "features", "abrupt", "selection", "calibration")
 """Of the config of a predictor's run, what its decisions are about."""
 
 

@@ -292,16 +292,19 @@ def _with_known(
         return each
     parts = []
     for other in cleaners:
-        if other.role.kind != "related" and set(role.key) <= set(other.role.key):
+        theirs = {*other.role.key, *(other.role.values if other.role.kind == "items" else ())}
+        if other.role.kind != "related" and set(role.key) <= theirs:
             parts.append(other.marked().where(F.col(REASON).isNull()).select(*role.key))
     if not fresh:
         old = lake.read("target").where(~F.col("source").isin(sorted(replaced.get("target", ()))))
-        parts.append(old.select(*role.key))
+        parts += [old.select(*role.key)] if set(role.key) <= set(config.key) else []
         for i, items in enumerate(config.data.items):
-            if set(role.key) <= set(items.key):
+            if set(role.key) <= {*items.key, *items.attributes}:
                 name = f"items:{i}"
                 gone = F.col("source").isin(sorted(replaced.get(name, ())))
                 parts.append(lake.read("items").where((F.col("role") == name) & ~gone).select(*role.key))
+    if not parts:  # the key and metadata together are in no one source: rows that fit nothing join nothing
+        return each
     return replace(each, known=reduce(lambda a, b: a.unionByName(b), parts).distinct())
 
 

@@ -24,6 +24,7 @@ from udfs.parts import Part, by_choice, pieces, prepare
 from udfs.runs import Run
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.stage import StageInput, task_spec
+from udfs.treated import treated_parts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -70,7 +71,8 @@ def taken_apart(
     """The components of the series in a batch of a task (see `udfs.task.process`) that has their stored fits beside
     them. names: the columns that come out, in order. A series without a fit of its own has no row."""
     for piece in pieces(batch, spec):
-        for part, choices in by_choice(prepare(piece, spec), spec):
+        for whole, choices in by_choice(prepare(piece, spec), spec):
+            part = next(treated_parts(whole, spec))  # a forecast's series are one part
             for model in choices:
                 if model.name in models and has_components(model.name):
                     for some in _chunks(_with_fit(part, model)):
@@ -85,7 +87,7 @@ def has_components(model: str) -> bool:
 
 
 def _with_fit(part: Part, model: ModelSpec) -> Part:
-    why = stored.refusals(part.source, part.positions, part.series, model.name, model.hyperparameters)
+    why = stored.refusals(part.source, part.positions, part.series, model.name, model.hyperparameters, part.form)
     return part.take(np.flatnonzero(why == ""))
 
 

@@ -198,7 +198,8 @@ def _write_rows(work: _Commit, table: str, rows: Mapping[str, tuple[Role, DataFr
     made = {}
     for name, (role, groups) in rows.items():
         if role.kind == table:
-            made[name] = partials(groups, role, frequency, layout.key, columns)
+            key = layout.related_key if table == "related" else layout.key
+            made[name] = partials(groups, role, frequency, key, columns)
     if table == "target":
         made = {name: _by_bucket(work, part) for name, part in made.items()}
     if changes.fresh:

@@ -93,6 +93,7 @@ class Lake:
             related=tuple(config.data.related_columns),
             known=tuple(name for name, column in config.data.related_columns.items() if column.known_in_future),
             attributes=config.data.attributes,
+            joined=tuple(a for a in config.data.attributes if any(a in (r.key or ()) for r in config.data.related)),
             quantiles=config.quantiles,
         )
         return cls(spark, config.lake, layout)

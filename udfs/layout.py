@@ -54,15 +54,21 @@ def _missing(table: str, name: str) -> Column:
 @dataclass(frozen=True)
 class Layout:
     """What of the tables and views depends on the data: forecast dimensions, related series and those of them that are
-    known in the future, metadata columns, quantiles."""
+    known in the future, metadata columns and those of them that related series are keyed by, quantiles."""
 
     dimensions: tuple[str, ...] = ()
     related: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     known: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, ...]:
         """item_id and the forecast dimensions."""
         return ("item_id", *self.dimensions)
+
+    @property
+    def related_key(self) -> tuple[str, ...]:
+        """What a row of `related` may be keyed by: the key, and the metadata columns that some source has instead."""
+        return (*self.key, *self.joined)

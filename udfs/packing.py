@@ -59,7 +59,7 @@ def packed_series(packing: Packing, buckets: Collection[int] | None) -> DataFram
     whole = [role for role in used if role.key == key]
     parts = [role for role in used if role.key != key]
     rows = _packed(packing, whole, buckets)
-    for role in parts:
+    for role in sorted(parts, key=lambda r: r.kind == "related"):  # these may be keyed by metadata
         if role.kind == "related":
             rows = _with_related(rows, _packed_by_part(packing, role), role)
         else:
@@ -211,6 +211,8 @@ def _with_related(rows: DataFrame, part: DataFrame, role: Role) -> DataFrame:
     from pyspark.sql import functions as F
 
     part = part.withColumnRenamed("start_ordinal", "#part_start")
+    for name in set(role.key) - set(rows.columns):  # metadata that no source has brought yet
+        rows = rows.withColumn(name, F.lit(None).cast("string"))
     joined = rows.join(part, list(role.key), "left")
     late = (F.col("start_ordinal") - F.col("#part_start")).cast("int")
     for name in role.values:

@@ -12,6 +12,7 @@ from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.closures import BoolArray, marked
 from forecasting.evaluation.metrics import mase_scale, rmsse_scale
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows, visible_points, window_cutoffs
+from forecasting.features import with_features
 from forecasting.filling import extend, fill
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray
@@ -21,6 +22,7 @@ from udfs.inheritance import known_by, with_predecessors
 from udfs.living import by_life, faded, living, without_ended
 from udfs.observing import calendar_groups, fill_groups
 from udfs.spec import ModelSpec, TaskSpec
+from udfs.treated import short_digest, treated_parts
 
 PIECE_VALUES = 4_000_000
 """Numbers in one array that a task makes at most: 32 MB."""
@@ -56,6 +58,9 @@ class Part:
     live: Int64Array | None = None
     fade: FloatArray | None = None
     ended: bool = False
+    treatment: ObjectArray | None = None
+    n_treated: Int64Array | None = None
+    form: str = ""
 
     def take(self, index: Int64Array) -> Part:
         if len(index) == len(self.series):
@@ -75,6 +80,8 @@ class Part:
             closed=None if self.closed is None else self.closed[index],
             live=None if self.live is None else self.live[index],
             fade=None if self.fade is None else self.fade[index],
+            treatment=None if self.treatment is None else self.treatment[index],
+            n_treated=None if self.n_treated is None else self.n_treated[index],
         )
 
     def between(self, begin: int, end: int) -> Part:
@@ -154,6 +161,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         live = living(piece, bare, cutoffs, spec)
         actuals = without_ended(windows.actuals(batch, score_filled=spec.score_filled), live, spec)
         visible, begins = ends, windows.begins
+    batch = with_features(batch, spec.features, spec.horizon)
     if spec.calendar is not None:
         region = piece.column(REGION) if REGION in piece.schema.names else None
         batch = replace(batch, holidays=spec.calendar.of(group_positions(spec.calendar, region, len(batch))))
@@ -162,7 +170,8 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
     scale = mase_scale(scored, first + begins, first + visible, season)
     squared_scale = rmsse_scale(scored, first + begins, first + visible)
     everything = np.arange(len(batch)), batch, ends, cutoffs, actuals, scale, squared_scale
-    part = Part(piece, *everything, own=own, live=live, fade=fade)
+    form = short_digest(spec.features.form)
+    part = Part(piece, *everything, own=own, live=live, fade=fade, form=form)
     if rules.nothing:
         return part
     closed = rules.closed_steps(raw, calendars, cutoffs, spec.horizon)
@@ -181,7 +190,8 @@ def parts_of(piece: pa.RecordBatch, spec: TaskSpec) -> Iterator[tuple[Part, tupl
     for part, models in by_choice(prepare(piece, spec), spec):
         for seen in by_seen(part, spec):
             for alive in by_life(seen):
-                yield alive, models
+                for treated in treated_parts(alive, spec):
+                    yield treated, models
 
 
 def by_choice(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, tuple[ModelSpec, ...]]]:

@@ -103,7 +103,8 @@ def _role(
     values: Mapping[str, str | None],
     aggregations: Mapping[str, Aggregation],
 ) -> Role:
-    key = tuple(k for k in config.key if k in key)
+    known = (*config.key, *config.data.attributes) if kind == "related" else config.key
+    key = tuple(k for k in known if k in key)
     ours = (*key, *(() if kind == "items" else ("timestamp",)), *values)
     unknown = [c for c in source.columns if c not in ours]
     if unknown:

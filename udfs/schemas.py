@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forecasting.levels import quantile_column
+from udfs.events_schema import events_schema
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
@@ -88,12 +89,13 @@ def _related(layout: Layout) -> TableSchema:
         "related",
         (
             *_key(layout, required=False),
+            *(_c(n, "string", "metadata column that the row is keyed by") for n in layout.joined),
             _required("timestamp", "timestamp_ntz", "label of the period"),
             *series,
             _required("role", "string", "related:<position> in the config"),
             _SOURCE,
         ),
-        primary_key=("role", *layout.key, "timestamp", "source"),
+        primary_key=("role", *layout.related_key, "timestamp", "source"),
         partition_by=("role",),
     )
 
@@ -225,6 +227,8 @@ def _results(layout: Layout) -> TableSchema:
             _c("season_length", "int", "in forecasts: periods in the season of the fit"),
             _c("hyperparameters", "string", "in forecasts: digest of hyperparameters and regressors"),
             _c("refit", "string", "in forecasts: full, warm or never; where stored numbers were of no use, why"),
+            _c("treatment", "string", "what was done about abrupt changes before the fit (docs/data.md); NULL: off"),
+            _c("n_treated", "bigint", "values replaced, periods left out in front, or steps added by it"),
             _c("log_density", "array<double>", "in backtests: log of the density of each step's actual, NaN unscored"),
             _BUCKET,
         ),
@@ -386,6 +390,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _components(layout),
         _selection(layout),
         _calibration(),
+        events_schema(layout),
         _forecasts(layout),
         metrics_schema(layout),
         _runs(),

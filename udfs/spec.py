@@ -10,9 +10,11 @@ from forecasting.batch import FloatArray
 from forecasting.closures import Observing
 from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
+from forecasting.features import Features
 from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
 from forecasting.postprocess import Bounds
+from forecasting.treatment import Treatment
 from udfs import stored
 from udfs.living import LifeSpec
 
@@ -49,6 +51,8 @@ class TaskSpec:
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
     fill: the rules of all series, or those of each group (see `udfs.observing`). observing: what is no observation.
+    features: related series to add. treatments: of each of `choices`, how abrupt changes are treated; empty, or None
+    for one: not at all.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     lifecycle: what ends and fades forecasts; None: nothing.
     """
@@ -82,6 +86,8 @@ class TaskSpec:
     members: Members | None = None
     observing: Observing = field(default_factory=Observing)
     lifecycle: LifeSpec | None = None
+    features: Features = field(default_factory=Features)
+    treatments: tuple[Treatment | None, ...] = ()
 
     @property
     def n_windows(self) -> int:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from forecasting.evaluation.calibration import Intervals
+from forecasting.features import Features
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Hyperparameters, RegressionHyperparameters
 from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.calibration_table import stored_calibration
 from udfs.config import Config
+from udfs.config.abrupt import treatments
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
@@ -66,6 +68,14 @@ class StageInput:
         opening = self.config.opening
         column = () if opening is None or opening.column is None else (opening.column,)
         return tuple(dict.fromkeys((*self.related, *self.config.fill.mask, *column)))
+
+    @property
+    def features(self) -> Features:
+        """The features that some model reads."""
+        section = self.config.features
+        if section is None or not any(map(_reads_related, self.models.values())):
+            return Features()
+        return section.rules(self.config.time_zone)
 
     @property
     def takes_holidays(self) -> bool:
@@ -268,6 +278,8 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
         lifecycle=life_spec(stage, source, plan),
+        features=source.features,
+        treatments=treatments(config),
         members=_members(source) if stage == "forecast" and source.chosen is not None else None,
     )
 

@@ -49,12 +49,14 @@ def refusals(
     series: SeriesBatch,
     model: str,
     hyperparameters: Mapping[str, Any],
+    beside: str = "",
 ) -> ObjectArray:
     """Why each series must be fitted anew, [N]; "" where its stored numbers can be gone on from.
 
     Numbers are taken for the same family, form and season, and for a history that is the one they were fitted to: it
     starts in the same period, ends no earlier and has as many observations up to the fitted end. A value that was
-    revised in place is not noticed: that is what `refit: warm` and `full` are for.
+    revised in place is not noticed: that is what `refit: warm` and `full` are for. beside: what a fit must share
+    beside the model's own form, as it was stored with it.
     """
     why = np.full(len(series), "", dtype=object)
     fits = fits_of(source, model, positions)
@@ -70,7 +72,7 @@ def refusals(
     why[~(inside & same)] = OTHER_HISTORY
     why[season != (length or series.frequency.season_length)] = OTHER_SEASON
     width = _numbers(pc.list_value_length(fits.column("parameters")))
-    other = form != form_digest(model, series, **hyperparameters)
+    other = form != form_digest(model, series, **hyperparameters) + beside
     why[other | (width != len(family.parameter_names))] = OTHER_FORM
     why[stored != model] = NONE_STORED
     return why

@@ -30,6 +30,7 @@ from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, 
 from udfs.parts import Part, parts_of, pieces
 from udfs.shut import shut, with_whole_seasons
 from udfs.spec import ModelSpec, TaskSpec
+from udfs.treated import treatment_columns
 
 SHORT_HISTORY = "short_history"
 Columns = dict[str, pa.Array]
@@ -112,7 +113,7 @@ def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
     if spec.refit == stored.FULL or spec.stage != "forecast" or not keeps_numbers(get_model(model.name)):
         yield part
         return
-    why = stored.refusals(part.source, part.positions, part.series, model.name, model.hyperparameters)
+    why = stored.refusals(part.source, part.positions, part.series, model.name, model.hyperparameters, part.form)
     how = np.array([f"{stored.FULL}: {reason}" if reason else spec.refit for reason in why], dtype=object)
     for anew in (False, True):
         index = np.flatnonzero((why != "") == anew)
@@ -213,7 +214,7 @@ def _shared_columns(part: Part, spec: TaskSpec, unit_of: np.ndarray[Any, Any]) -
     columns["n_closed"] = pa.array(none if part.closed is None else part.closed.sum(axis=2).reshape(-1))
     columns["mase_scale"] = pa.array(np.ascontiguousarray(part.scale.reshape(-1)))
     columns["rmsse_scale"] = pa.array(np.ascontiguousarray(part.squared_scale.reshape(-1)))
-    return columns
+    return columns | treatment_columns(part, width)
 
 
 def _record_batch(
@@ -248,7 +249,7 @@ def _record_batch(
 def _start_columns(part: Part, numbers: Fitted, model: ModelSpec) -> Columns:
     """What a later run needs to know before it goes on from these numbers, and how this one came to them."""
     rows = len(part.series)
-    form = form_digest(model.name, part.series, **model.hyperparameters)
+    form = form_digest(model.name, part.series, **model.hyperparameters) + part.form
     return {
         "fitted_start": timestamps(part.series.frequency.labels(part.series.start)),
         "hyperparameters": repeated(form, pa.string(), rows),

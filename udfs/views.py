@@ -144,9 +144,15 @@ def _ledger(lake: Lake, name: Name) -> str:
             *("n_obs", "n_filled", "n_clipped", "evaluations", "unit"),
         )
     )
-    there = lake.read("results").columns  # results of earlier versions say nothing of these
-    later = {"n_masked": "bigint", "n_closed": "bigint", "refit": "string"}
-    more = ", ".join(c if c in there else f"cast(NULL AS {kind}) AS {c}" for c, kind in later.items())
+    known = lake.read("results").columns  # results of earlier versions say nothing of these
+    later = {
+        "n_masked": "bigint",
+        "n_closed": "bigint",
+        "refit": "string",
+        "treatment": "string",
+        "n_treated": "bigint",
+    }
+    more = ", ".join(c if c in known else f"cast(NULL AS {kind}) AS {c}" for c, kind in later.items())
     return f"SELECT {columns}, {more} FROM {name('results')} WHERE stage <> 'selection'"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forecasting.models.registry import get_model
+from udfs.config.features import known_related
 
 if TYPE_CHECKING:
     from udfs.config.schema import Config
@@ -17,7 +18,7 @@ HOLIDAYS = "holidays"
 
 def covariate_problems(config: Config) -> Iterator[str]:
     """Regressors that are not there or not known in time, and a column of countries that is not there."""
-    related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
+    related = known_related(config)
     places = [("", config.models), *((f"segment {s.name!r}: ", s.models) for s in config.segments)]
     for place, models in places:
         for name, options in models.items():

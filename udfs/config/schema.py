@@ -12,10 +12,12 @@ from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
+from udfs.config.abrupt import Abrupt, abrupt_problems
 from udfs.config.compat import with_compat
 from udfs.config.covariates import covariate_problems
 from udfs.config.domains import DomainName, schema_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
+from udfs.config.features import FeaturesConfig, feature_problems
 from udfs.config.filling import Fill, fill_problems
 from udfs.config.grid import FrequencyCheck, PartialPeriods, TimeAlignment, alignment_problems
 from udfs.config.holidays import HolidaysConfig
@@ -74,6 +76,8 @@ class Segment(Matching):
     """A name for messages."""
     models: Models
     """Replaces the list of models for these series."""
+    abrupt: Abrupt | None = None
+    """Replaces the section `abrupt` for these series; null keeps it."""
 
 
 class LakeConfig(Section):
@@ -184,6 +188,10 @@ class Config(Section):
     covariates: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Families of covariates, such as price or weather -> related series, or the word holidays. Models that regress
     then compete without covariates, with each family and with all; a segment keeps what its backtests gain by."""
+    features: FeaturesConfig | None = None
+    """Related series that are derived from others or from the calendar; null: none."""
+    abrupt: Abrupt | None = None
+    """Level shifts, surges and outliers; null: nothing is looked for."""
     tuning: Tuning | None = None
     """Search of hyperparameters; null: none."""
     refit: Literal["full", "warm", "never"] = "full"
@@ -297,9 +305,11 @@ def _name_problems(config: Config) -> list[str]:
     problems += [f"{name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
     for what, source in (("related", config.data.related), ("items", config.data.items)):
         for position, entry in enumerate(source):
-            extra = set(entry.key or config.key) - key  # type: ignore[attr-defined]
+            joined = set(attributes) if what == "related" else set()
+            extra = set(entry.key or config.key) - key - joined  # type: ignore[attr-defined]
             if extra:
-                problems.append(f"data.{what}[{position}].key has {sorted(extra)}; the key is {sorted(key)}")
+                or_else = f", metadata columns are {sorted(joined) or 'none'}" if what == "related" else ""
+                problems.append(f"data.{what}[{position}].key has {sorted(extra)}; the key is {sorted(key)}{or_else}")
     problems += fill_problems(config)
     problems += opening_problems(config)
     for segment in config.segments:
@@ -311,9 +321,11 @@ def _name_problems(config: Config) -> list[str]:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
     problems += schema_problems(config)
     problems += covariate_problems(config)
+    problems += feature_problems(config, frozenset((*config.key, *related, *attributes, *RESERVED)))
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
     problems += lifecycle_problems(config)
+    problems += abrupt_problems(config)
     if config.parameters_from is not None and config.refit == "full":
         problems.append(
             "parameters_from is given and refit is full, which starts from nothing; set refit: warm or never"

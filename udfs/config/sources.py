@@ -103,10 +103,10 @@ class RelatedColumn(Section):
 
 
 class RelatedSource(Source):
-    """Related time series, keyed by the whole key or a part of it."""
+    """Related time series, keyed by the whole key, a part of it, or metadata columns: weather by region."""
 
     key: tuple[str, ...] | None = None
-    """The key columns it has, such as [store_id]; null: item_id and all dimensions."""
+    """The key or metadata columns it has, such as [store_id] or [region]; null: item_id and all dimensions."""
     series: Annotated[dict[str, RelatedColumn], BeforeValidator(lambda v: defaulted(v))]
     """The related series by our name."""
 
