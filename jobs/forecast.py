@@ -18,6 +18,7 @@ from udfs.config.load import config_hash
 from udfs.config.schema import check_models
 from udfs.derive import config_of, derive_forecasts
 from udfs.derive_components import derive_components
+from udfs.derive_neighbours import derive_cold_start
 from udfs.derive_parameters import Start, count_starts, derive_parameters, find_start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, check_failed_share
@@ -67,6 +68,8 @@ def forecast(
     run, summary = do_stage(job, source, run, "forecast", on_progress)
     derive_forecasts(job.lake, run.run_id, job.config)
     derive_parameters(job.lake, run.run_id)
+    if source.cold is not None:
+        derive_cold_start(job.lake, run.run_id)
     if job.config.components:
         fits = (run.run_id, job.lake.version("parameters"))
         derive_components(replace(source, stored=fits), run, job.config.components)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forecasting.levels import quantile_column
+from udfs.cold_schema import cold_pool_schema, neighbours_schema
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
@@ -376,6 +377,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _calibration(),
         _forecasts(layout),
         metrics_schema(layout),
+        cold_pool_schema(layout),
+        neighbours_schema(layout),
         _runs(),
         tuning_schema(),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from forecasting.batch import FloatArray
+from forecasting.cold_start import ColdModel, FeatureSpace
 from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
 from forecasting.filling import FillRules
@@ -36,6 +37,20 @@ class Members:
 
 
 @dataclass(frozen=True)
+class ColdStartSpec:
+    """What series with fewer than `below` points are forecast from. models: for the forecast, or for each backtest
+    window, what is learnt from donors as seen there. columns: feature -> column of a batch. price: the related series
+    that is a feature."""
+
+    below: int
+    models: tuple[ColdModel, ...]
+    space: FeatureSpace
+    columns: Mapping[str, str]
+    price: str | None
+    neighbours: int
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """All that a task needs to know; goes to the workers.
 
@@ -47,6 +62,7 @@ class TaskSpec:
     windows, offset, stride, history: the backtest's (see `BacktestPlan`). min_history: periods that a window must see
     of a series, else it is not fitted there. backtest_refit: parameters for each window, or from the earliest one.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
+    cold: how series with hardly any history are forecast; None: by the models.
     """
 
     stage: Stage
@@ -76,6 +92,7 @@ class TaskSpec:
     min_history: int = 0
     backtest_refit: BacktestRefit = "each"
     members: Members | None = None
+    cold: ColdStartSpec | None = None
 
     @property
     def n_windows(self) -> int:

@@ -1,6 +1,6 @@
 """Cold start: items with little or no history, forecast from similar ones; needs no training beyond a regression."""
 
-from forecasting.cold_start.features import FeatureSpace, Features
+from forecasting.cold_start.features import Features, FeatureSpace
 from forecasting.cold_start.model import ColdForecast, ColdModel, ColdTargets, fit_cold
 from forecasting.cold_start.pool import DonorPool
 

@@ -10,7 +10,6 @@ import math
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
@@ -60,7 +59,8 @@ def nearest(
     weight = np.empty(len(chosen))
     for j in range(len(chosen)):
         weight[j] = math.exp(-(distance[chosen[j]] - distance[chosen[0]]) * sharpness)
-    return chosen, weight / weight.sum()
+    weight /= weight.sum()
+    return chosen, weight
 
 
 @numba.njit(cache=True)
@@ -72,7 +72,7 @@ def _normal(value: float, level: float, additive: bool) -> float:
 def _shrunken_profile(total: FloatArray, squares: FloatArray, weight: FloatArray, weight2: FloatArray) -> FloatArray:
     """Weighted means by position, each drawn to their common mean as far as noise explains how they differ.
 
-    total, squares, weight, weight2: by position, sums of w x, w x^2, w and w^2. A position without values has the mean.
+    total, squares, weight, weight2: by position, sums of w x, w x^2, w and w^2. A position without any has the mean.
     """
     n = len(total)
     all_weight, grand, within, freedom = 0.0, 0.0, 0.0, 0.0
@@ -167,7 +167,7 @@ def season_profiles(
             low = min(low, start[d])
             high = max(high, start[d] + end[d] - begin[d])
     for s in range(len(seasons)):
-        length = seasons[s]
+        length = int(seasons[s])
         if high - low <= length:
             continue
         total, plain = np.zeros(high - low), np.zeros(high - low)
@@ -270,7 +270,9 @@ def launch_profile(
     found = _shrunken_profile(total[:ages], squares[:ages], plain[:ages], plain2[:ages])
     if np.isnan(found[0]):
         return flat
-    return found - later if additive else found / later
+    for p in range(ages):
+        found[p] = found[p] - later if additive else found[p] / later
+    return found
 
 
 @numba.njit(cache=True)
@@ -335,13 +337,16 @@ def samples(
 
 
 @numba.njit(cache=True)
-def _share_below(q: float, sorted_values: FloatArray, cumulative: FloatArray, errors: FloatArray, additive: bool) -> float:
+def _share_below(
+    q: float, sorted_values: FloatArray, cumulative: FloatArray, errors: FloatArray, additive: bool
+) -> float:
     """The share of the mixture at or below q."""
     total = 0.0
     for j in range(len(errors)):
         at = np.searchsorted(sorted_values, q - errors[j] if additive else q / errors[j], side="right")
         total += cumulative[at]
-    return total / len(errors)
+    share: float = total / len(errors)
+    return share
 
 
 @numba.njit(cache=True)

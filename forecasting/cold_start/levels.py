@@ -66,7 +66,7 @@ def _quadratic(row: FloatArray, matrix: FloatArray) -> float:
 
 
 def design_matrix(features: Features, sizes: tuple[int, ...]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Columns of 0 and 1 for the categories, the numbers (0 where unknown), [N, P]; and what is unknown, [N, A + B]."""
+    """Columns of 0 and 1 for the categories, and the numbers (0 where unknown), [N, P]; what is unknown, [N, A + B]."""
     n = len(features)
     blocks = []
     for column, size in enumerate(sizes):
@@ -89,7 +89,9 @@ def fit_levels(y: FloatArray, features: Features, sizes: tuple[int, ...], weak: 
     n = len(y)
     design, _ = design_matrix(features, sizes)
     width = design.shape[1]
-    group = np.concatenate([np.repeat(np.arange(len(sizes)), sizes), len(sizes) + np.arange(features.numbers.shape[1])])
+    group = np.concatenate(
+        [np.repeat(np.arange(len(sizes)), sizes), len(sizes) + np.arange(features.numbers.shape[1])]
+    )
     group = group.astype(np.int64)
     groups = len(sizes) + features.numbers.shape[1]
     middle = design.mean(axis=0) if n else np.zeros(width)
@@ -125,13 +127,15 @@ def fit_levels(y: FloatArray, features: Features, sizes: tuple[int, ...], weak: 
     )
 
 
-def _posterior(gram: FloatArray, moment: FloatArray, prior: FloatArray, residual: float) -> tuple[FloatArray, FloatArray]:
+def _posterior(
+    gram: FloatArray, moment: FloatArray, prior: FloatArray, residual: float
+) -> tuple[FloatArray, FloatArray]:
     """Effects and their covariance, for given variances; symmetric scaling keeps small variances harmless."""
     root = np.sqrt(prior)
     inner = gram * root[:, None] * root[None, :] / residual
     inner[np.diag_indices_from(inner)] += 1.0
     inverse = np.linalg.inv(inner) * root[:, None] * root[None, :]
-    return inverse @ moment / residual, inverse
+    return np.asarray(inverse @ moment / residual), np.asarray(inverse, dtype=np.float64)
 
 
 def _nodes(standard: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -36,6 +37,7 @@ SHARPNESS = 4.0
 LEAST_WINDOW = 8
 _MOST_AGES = 104
 _MOST_LOG_ERROR = 6.0
+"""An error of the level by more than a factor of 400 is no information."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class ColdModel:
         """Forecast items. Raises ValueError where the model has no donors."""
         if not self.donors:
             raise ValueError("there are no donors with history enough to forecast from")
-        pool, n = self.pool, len(targets.begin)
+        pool = self.pool
         expected, variance = self.levels.predict(targets.features)
         first = offsets_of(self.seasons)
         arrays = (
@@ -105,12 +107,15 @@ class ColdModel:
             targets.features.codes, targets.features.numbers, targets.key_hash, expected, variance,
             self.levels.nodes, self.seasons, first, np.asarray(quantiles, dtype=np.float64),
         )  # fmt: skip
-        count = min(neighbours, self.donors)
-        out = _forecast(
-            *(read_only(np.ascontiguousarray(array)) for array in arrays),
-            self.window, self.ages, count, horizon, SHARPNESS, self.additive,
-        )  # fmt: skip
-        del n
+        fixed: tuple[Any, ...] = (
+            self.window,
+            self.ages,
+            min(neighbours, self.donors),
+            horizon,
+            SHARPNESS,
+            self.additive,
+        )
+        out = _forecast(*(read_only(np.ascontiguousarray(array)) for array in arrays), *fixed)
         return ColdForecast(*out)
 
 
@@ -157,8 +162,10 @@ def fit_cold(pool: DonorPool, frequency: Frequency, ends: Int64Array | None = No
 
 
 def _sizes(features: Features) -> tuple[int, ...]:
-    return tuple(int(s) + 1 for s in features.codes.max(axis=0, initial=-1)) if len(features) else (
-        (0,) * features.codes.shape[1]
+    return (
+        tuple(int(s) + 1 for s in features.codes.max(axis=0, initial=-1))
+        if len(features)
+        else ((0,) * features.codes.shape[1])
     )
 
 
@@ -197,10 +204,40 @@ def _donor_facts(
 
 @numba.njit(cache=True)
 def _forecast(
-    values, offsets, ends, start, launched, level, usable, codes, numbers, column, hashes,
-    own_values, own_begin, own_end, own_start, first_step, my_codes, my_numbers, my_hash, expected, variance,
-    nodes, seasons, first, shares, window, ages, count, horizon, sharpness, additive,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    values: FloatArray,
+    offsets: Int64Array,
+    ends: Int64Array,
+    start: Int64Array,
+    launched: Int64Array,
+    level: FloatArray,
+    usable: Int64Array,
+    codes: Int64Array,
+    numbers: FloatArray,
+    column: FloatArray,
+    hashes: UInt64Array,
+    own_values: FloatArray,
+    own_begin: Int64Array,
+    own_end: Int64Array,
+    own_start: Int64Array,
+    first_step: Int64Array,
+    my_codes: Int64Array,
+    my_numbers: FloatArray,
+    my_hash: UInt64Array,
+    expected: FloatArray,
+    variance: FloatArray,
+    nodes: FloatArray,
+    seasons: Int64Array,
+    first: Int64Array,
+    shares: FloatArray,
+    window: int,
+    ages: int,
+    count: int,
+    horizon: int,
+    sharpness: float,
+    additive: bool,
+) -> tuple[FloatArray, FloatArray, Int64Array, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The arrays of `ColdForecast`. The donors' arrays first; codes, numbers, hashes: of the usable ones; own_*, my_*:
+    the targets'; expected, variance: of their levels, [N]; shares: [Q]."""
     n, levels = len(own_begin), len(shares)
     begin = offsets[:-1]
     mean, quantiles = np.empty((n, horizon)), np.empty((n, horizon, levels))
@@ -213,9 +250,7 @@ def _forecast(
         )
         chosen = usable[near]
         neighbours[i], weights[i] = chosen, weight
-        profiles = season_profiles(
-            chosen, weight, values, begin, ends, start, level, seasons, first, additive
-        )
+        profiles = season_profiles(chosen, weight, values, begin, ends, start, level, seasons, first, additive)
         launch = launch_profile(
             chosen, weight, values, begin, ends, start, level, launched, profiles, seasons, first, ages, additive
         )
@@ -238,10 +273,9 @@ def _forecast(
             cumulative[s + 1] = cumulative[s] + share[s]
             middle += share[s] * found[s]
         cumulative /= cumulative[-1]
-        within, living = 0.0, 0.0
+        within = 0.0
         for s in range(len(found)):
             within += share[s] * (found[s] - middle) ** 2
-            living += share[s]
         if not additive and middle > 0.0:
             within /= middle * middle
         # The item's own level: its observations without season and launch.
@@ -272,7 +306,9 @@ def _forecast(
         left = np.sqrt(doubt * (1.0 - w))
         errors = np.empty(len(nodes))
         for j in range(len(nodes)):
-            errors[j] = left * nodes[j] if additive else np.exp(min(max(left * nodes[j], -6.0), 6.0))
+            errors[j] = (
+                left * nodes[j] if additive else np.exp(min(max(left * nodes[j], -_MOST_LOG_ERROR), _MOST_LOG_ERROR))
+            )
         final[i], error[i], own_weight[i] = centre, left, w
         average = errors.mean()
         for q in range(levels):

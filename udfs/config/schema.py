@@ -12,6 +12,7 @@ from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
+from udfs.config.cold_start import ColdStart, cold_start_problems
 from udfs.config.covariates import covariate_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.holidays import HolidaysConfig
@@ -209,6 +210,9 @@ class Config(Section):
     covariates: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Families of covariates, such as price or weather -> related series, or the word holidays. Models that regress
     then compete without covariates, with each family and with all; a segment keeps what its backtests gain by."""
+    cold_start: ColdStart | bool | None = None
+    """How items with little or no history are forecast; null: by cold start where there is item metadata; false: by
+    the models, like all others."""
     tuning: Tuning | None = None
     """Search of hyperparameters; null: none."""
     refit: Literal["full", "warm", "never"] = "full"
@@ -333,6 +337,7 @@ def _name_problems(config: Config) -> list[str]:
         except ValueError as error:
             problems += [f"segment {segment.name!r}: {line}" for line in str(error).split("\n")]
     problems += covariate_problems(config)
+    problems += cold_start_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
     if config.parameters_from is not None and config.refit == "full":
