@@ -112,7 +112,10 @@ def _relative(profile: FloatArray, additive: bool) -> FloatArray:
     middle = profile.mean()
     if np.isnan(middle) or (not additive and middle <= 0.0):
         return np.full(len(profile), 0.0 if additive else 1.0)
-    return profile - middle if additive else profile / middle
+    out = np.empty(len(profile))
+    for p in range(len(profile)):
+        out[p] = profile[p] - middle if additive else profile[p] / middle
+    return out
 
 
 @numba.njit(cache=True)
@@ -185,7 +188,7 @@ def season_profiles(
                 plain[ordinal - low] += weight[j]
         for t in range(high - low):
             total[t] = total[t] / plain[t] if plain[t] > 0.0 else np.nan
-        found = _shrunken_profile(*_by_position(total, low, length, additive))
+        found = _shrunken_profile(*_by_position(total, int(low), length, additive))
         if length >= _LONG_SEASON:
             found = _smooth(found)
         profiles[first[s] : first[s] + length] = _relative(found, additive)
@@ -345,8 +348,7 @@ def _share_below(
     for j in range(len(errors)):
         at = np.searchsorted(sorted_values, q - errors[j] if additive else q / errors[j], side="right")
         total += cumulative[at]
-    share: float = total / len(errors)
-    return share
+    return float(total / len(errors))
 
 
 @numba.njit(cache=True)
@@ -371,4 +373,4 @@ def mixture_quantile(
             low = middle
         if high - low <= 1e-10 * max(abs(high), abs(low)):
             break
-    return high
+    return float(high)

@@ -66,7 +66,7 @@ def _quadratic(row: FloatArray, matrix: FloatArray) -> float:
 
 
 def design_matrix(features: Features, sizes: tuple[int, ...]) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Columns of 0 and 1 for the categories, and the numbers (0 where unknown), [N, P]; what is unknown, [N, A + B]."""
+    """Columns of 0 and 1 for categories, and the numbers (0 where unknown), [N, P]; what is unknown, [N, A + B]."""
     n = len(features)
     blocks = []
     for column, size in enumerate(sizes):

@@ -19,15 +19,8 @@ import numpy as np
 
 from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.cold_start.features import Features
-from forecasting.cold_start.kernels import (
-    launch_profile,
-    mixture_quantile,
-    nearest,
-    samples,
-    season_profiles,
-    without_season,
-)
 from forecasting.cold_start.levels import LevelModel, fit_levels, importance
+from forecasting.cold_start.loop import forecast_targets
 from forecasting.cold_start.pool import DonorPool
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.seeds import UInt64Array
@@ -35,9 +28,8 @@ from forecasting.seeds import UInt64Array
 SHARPNESS = 4.0
 """A neighbour further away by a quarter of all that features tell weighs a factor e less."""
 LEAST_WINDOW = 8
+_NOTHING_KNOWN = 1e12
 _MOST_AGES = 104
-_MOST_LOG_ERROR = 6.0
-"""An error of the level by more than a factor of 400 is no information."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +91,8 @@ class ColdModel:
             raise ValueError("there are no donors with history enough to forecast from")
         pool = self.pool
         expected, variance = self.levels.predict(targets.features)
+        if not self.levels.donors:  # no donor ever sold anything: the item's own level is all there is
+            variance = np.full(len(expected), _NOTHING_KNOWN)
         first = offsets_of(self.seasons)
         arrays = (
             pool.values, pool.offsets, self.ends, pool.start, pool.launched, self.level, self.usable,
@@ -107,15 +101,9 @@ class ColdModel:
             targets.features.codes, targets.features.numbers, targets.key_hash, expected, variance,
             self.levels.nodes, self.seasons, first, np.asarray(quantiles, dtype=np.float64),
         )  # fmt: skip
-        fixed: tuple[Any, ...] = (
-            self.window,
-            self.ages,
-            min(neighbours, self.donors),
-            horizon,
-            SHARPNESS,
-            self.additive,
-        )
-        out = _forecast(*(read_only(np.ascontiguousarray(array)) for array in arrays), *fixed)
+        inputs: list[Any] = [read_only(np.ascontiguousarray(array)) for array in arrays]
+        inputs += [self.window, self.ages, min(neighbours, self.donors), horizon, SHARPNESS, self.additive]
+        out: tuple[Any, ...] = forecast_targets(*inputs)
         return ColdForecast(*out)
 
 
@@ -200,136 +188,3 @@ def _donor_facts(
             variation[d] /= level[d]
         zeros[d] /= count[d]
     return level, count, variation, zeros, lowest
-
-
-@numba.njit(cache=True)
-def _forecast(
-    values: FloatArray,
-    offsets: Int64Array,
-    ends: Int64Array,
-    start: Int64Array,
-    launched: Int64Array,
-    level: FloatArray,
-    usable: Int64Array,
-    codes: Int64Array,
-    numbers: FloatArray,
-    column: FloatArray,
-    hashes: UInt64Array,
-    own_values: FloatArray,
-    own_begin: Int64Array,
-    own_end: Int64Array,
-    own_start: Int64Array,
-    first_step: Int64Array,
-    my_codes: Int64Array,
-    my_numbers: FloatArray,
-    my_hash: UInt64Array,
-    expected: FloatArray,
-    variance: FloatArray,
-    nodes: FloatArray,
-    seasons: Int64Array,
-    first: Int64Array,
-    shares: FloatArray,
-    window: int,
-    ages: int,
-    count: int,
-    horizon: int,
-    sharpness: float,
-    additive: bool,
-) -> tuple[FloatArray, FloatArray, Int64Array, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """The arrays of `ColdForecast`. The donors' arrays first; codes, numbers, hashes: of the usable ones; own_*, my_*:
-    the targets'; expected, variance: of their levels, [N]; shares: [Q]."""
-    n, levels = len(own_begin), len(shares)
-    begin = offsets[:-1]
-    mean, quantiles = np.empty((n, horizon)), np.empty((n, horizon, levels))
-    neighbours, weights = np.full((n, count), -1, dtype=np.int64), np.zeros((n, count))
-    final, error, own_weight = np.zeros(n), np.zeros(n), np.zeros(n)
-    flat = 0.0 if additive else 1.0
-    for i in range(n):
-        near, weight = nearest(
-            codes, numbers, my_codes[i], my_numbers[i], column, hashes, my_hash[i], count, sharpness
-        )
-        chosen = usable[near]
-        neighbours[i], weights[i] = chosen, weight
-        profiles = season_profiles(chosen, weight, values, begin, ends, start, level, seasons, first, additive)
-        launch = launch_profile(
-            chosen, weight, values, begin, ends, start, level, launched, profiles, seasons, first, ages, additive
-        )
-        seen, total = 0, 0.0
-        for t in range(own_begin[i], own_end[i]):
-            if not np.isnan(own_values[t]):
-                seen += 1
-                total += own_values[t]
-        born = own_start[i] if seen else first_step[i]
-        any_alive = False
-        for d in chosen:
-            any_alive = any_alive or additive or level[d] > 0.0
-        alive = total > 0.0 and any_alive
-        found, share, correlation = samples(
-            chosen, weight, values, begin, ends, start, level, profiles, seasons, first, window, additive, alive
-        )
-        cumulative = np.zeros(len(found) + 1)
-        middle = 0.0
-        for s in range(len(found)):
-            cumulative[s + 1] = cumulative[s] + share[s]
-            middle += share[s] * found[s]
-        cumulative /= cumulative[-1]
-        within = 0.0
-        for s in range(len(found)):
-            within += share[s] * (found[s] - middle) ** 2
-        if not additive and middle > 0.0:
-            within /= middle * middle
-        # The item's own level: its observations without season and launch.
-        own_level = 0.0
-        if seen:
-            for t in range(own_begin[i], own_end[i]):
-                if np.isnan(own_values[t]):
-                    continue
-                ordinal = own_start[i] + t - own_begin[i]
-                x = without_season(own_values[t], ordinal, profiles, first, seasons, len(seasons), additive)
-                age = ordinal - born
-                if 0 <= age < ages:
-                    if additive:
-                        x -= launch[age]
-                    elif launch[age] > 0.0:
-                        x /= launch[age]
-                own_level += x
-            own_level /= seen
-        doubt = variance[i]
-        noise = within * (1.0 + correlation) / (1.0 - correlation)
-        w = seen * doubt / (seen * doubt + noise) if seen and doubt > 0.0 else 0.0
-        if additive:
-            centre = (1.0 - w) * expected[i] + w * own_level
-        elif own_level > 0.0:
-            centre = np.exp((1.0 - w) * expected[i] + w * np.log(own_level))
-        else:
-            centre = np.exp(expected[i]) * (1.0 - w)
-        left = np.sqrt(doubt * (1.0 - w))
-        errors = np.empty(len(nodes))
-        for j in range(len(nodes)):
-            errors[j] = (
-                left * nodes[j] if additive else np.exp(min(max(left * nodes[j], -_MOST_LOG_ERROR), _MOST_LOG_ERROR))
-            )
-        final[i], error[i], own_weight[i] = centre, left, w
-        average = errors.mean()
-        for q in range(levels):
-            base = mixture_quantile(shares[q], found, cumulative, errors, additive)
-            for h in range(horizon):
-                quantiles[i, h, q] = base
-        for h in range(horizon):
-            ordinal = first_step[i] + h
-            index = flat
-            for s in range(len(seasons)):
-                part = profiles[first[s] + ordinal % seasons[s]]
-                index = index + part if additive else index * part
-            age = ordinal - born
-            if 0 <= age < ages:
-                index = index + launch[age] if additive else index * launch[age]
-            if additive:
-                mean[i, h] = centre + index + middle + average
-                for q in range(levels):
-                    quantiles[i, h, q] += centre + index
-            else:
-                mean[i, h] = centre * index * middle * average
-                for q in range(levels):
-                    quantiles[i, h, q] *= centre * index
-    return mean, quantiles, neighbours, weights, final, error, own_weight
