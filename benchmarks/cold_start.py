@@ -1,6 +1,7 @@
 """Cold start beside simple forecasts, on items whose history is hidden.
 
-    python benchmarks/cold_start.py FOLDER [--category COLUMN] [--price COLUMN] [--share 0.1] [--windows 3] [--seen 0,1,4,8]
+    python benchmarks/cold_start.py FOLDER [--category COLUMN] [--price COLUMN] [--share 0.1] [--windows 3]
+                                           [--seen 0,1,4,8]
 
 FOLDER holds a data set in the layout of `datasets.py`; only its training part is read. A share of the series, and then
 of the values of each forecast dimension (all series of a tenth of the stores), is hidden but for the latest few
@@ -18,17 +19,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
 from forecasting.batch import FloatArray, offsets_of
-from forecasting.cold_start import ColdTargets, DonorPool, FeatureSpace, fit_cold
+from forecasting.cold_start import ColdTargets, DonorPool, Features, FeatureSpace, fit_cold
 from forecasting.cold_start.model import level_window, season_lengths
 from forecasting.frequency import Frequency, to_microseconds
 from forecasting.seeds import key_hashes, series_key
@@ -106,7 +106,7 @@ def scores(series: Series, hidden: set[Key], seen: int, cutoff: int, category: s
     past = {key: series.values[key][: cutoff - series.start[key] + 1] for key in (*donors, *mine)}
     own = [past[key][len(past[key]) - min(seen, len(past[key])) :] for key in mine]
     actual = np.array([_ahead(series, key, cutoff, horizon) for key in mine])
-    space, encode = _space(series, donors)
+    encode = _encoder(series, donors)
     pool = DonorPool(
         values=np.concatenate([past[key] for key in donors]),
         offsets=offsets_of([len(past[key]) for key in donors]),
@@ -148,7 +148,9 @@ def scores(series: Series, hidden: set[Key], seen: int, cutoff: int, category: s
     }
 
 
-def _space(series: Series, donors: list[Key]) -> tuple[FeatureSpace, Any]:
+def _encoder(series: Series, donors: list[Key]) -> Callable[[list[Key]], Features]:
+    """Keys to features, by what the donors have."""
+
     def texts(keys: list[Key]) -> dict[str, list[str | None]]:
         return {name: [known.get(key) for key in keys] for name, known in series.metadata.items()}
 
@@ -156,7 +158,7 @@ def _space(series: Series, donors: list[Key]) -> tuple[FeatureSpace, Any]:
         return {"price": np.array([series.price.get(key, np.nan) for key in keys])} if series.price else {}
 
     space = FeatureSpace.of(texts(donors), prices(donors))
-    return space, lambda keys: space.encode(texts(keys), prices(keys), len(keys))
+    return lambda keys: space.encode(texts(keys), prices(keys), len(keys))
 
 
 def _ahead(series: Series, key: Key, cutoff: int, horizon: int) -> FloatArray:

@@ -78,8 +78,6 @@ def same(one: Any, other: Any) -> bool:
 def test_items_without_history(
     spark: SparkSession, make_config: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    spark: SparkSession, make_config: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
     sections: dict[str, Any] = {
         "frequency": "MS", "horizon": H, "quantiles": [0.1, 0.5, 0.9], "models": {"seasonal_naive": {}, "naive": {}},
         "cold_start": {"neighbours": 5},
