@@ -19,6 +19,7 @@ from udfs.config.schema import check_models
 from udfs.derive import config_of, derive_forecasts
 from udfs.derive_components import derive_components
 from udfs.derive_events import derive_events
+from udfs.derive_neighbours import derive_cold_start
 from udfs.derive_parameters import Start, count_starts, derive_parameters, find_start
 from udfs.errors import InputError
 from udfs.execute import OnProgress, check_failed_share
@@ -69,6 +70,8 @@ def forecast(
     derive_forecasts(job.lake, run.run_id, job.config)
     derive_parameters(job.lake, run.run_id)
     derive_events(source, run)
+    if source.cold is not None:
+        derive_cold_start(job.lake, run.run_id)
     if job.config.components:
         fits = (run.run_id, job.lake.version("parameters"))
         derive_components(replace(source, stored=fits), run, job.config.components)

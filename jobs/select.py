@@ -18,8 +18,10 @@ from jobs.stage import check_same, resolved
 from jobs.tables import console as default_console
 from jobs.tables import table
 from udfs import runs
+from udfs.config.cold_start import active_cold_start
 from udfs.config.load import config_hash
 from udfs.derive import derive_backtest
+from udfs.derive_neighbours import mark_selection
 from udfs.errors import InputError
 from udfs.runs import Run
 
@@ -51,6 +53,8 @@ def select(
     job = open_job(config, spark, overrides=overrides)
     run = _run(job, run_id)
     derive_backtest(job.lake, run.run_id, resolved(job, run).config)
+    if active_cold_start(job.config) is not None:
+        mark_selection(job.lake, run.run_id)
     return chosen(job, run.run_id)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from udfs.cold_pool import with_cold_start
 from udfs.config import Config
 from udfs.errors import ThresholdError
 from udfs.lake import Lake, quoted
@@ -55,7 +56,7 @@ def run_stage(
     finished = sum(plan.series[unit] for unit in done)
     report = on_progress or (lambda *_: None)
     report(finished, run.plan.n_series)
-    spec = task_spec(stage, source, run.plan)
+    spec = with_cold_start(task_spec(stage, source, run.plan), source, run)
     if spec.lifecycle is not None:
         keep_curves(lake, run.run_id, spec.lifecycle.curves)
     with settings(lake.spark, stage_settings(spec, run.plan.mean_length)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from forecasting.batch import RelatedSeries, SeriesBatch, offsets_of
@@ -32,6 +33,13 @@ def with_predecessors(piece: pa.RecordBatch, batch: SeriesBatch) -> SeriesBatch:
     for level in np.unique(position):
         batch = joined_in_front(batch, _ancestors(rows, owner, np.flatnonzero(position == level), batch))
     return batch
+
+
+def inherits(piece: pa.RecordBatch, positions: Int64Array) -> npt.NDArray[np.bool_]:
+    """Which series have a predecessor, bool [N]."""
+    if INHERITED not in piece.schema.names:
+        return np.zeros(len(positions), dtype=bool)
+    return np.asarray(_lengths(piece.column(INHERITED))[positions] > 0)
 
 
 def _lengths(column: pa.Array) -> Int64Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forecasting.levels import quantile_column
+from udfs.cold_schema import cold_pool_schema, neighbours_schema
 from udfs.events_schema import events_schema
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
@@ -393,6 +394,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         events_schema(layout),
         _forecasts(layout),
         metrics_schema(layout),
+        cold_pool_schema(layout),
+        neighbours_schema(layout),
         _runs(),
         tuning_schema(),
         successors_schema(layout),

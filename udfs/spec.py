@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from forecasting.batch import FloatArray
 from forecasting.closures import Observing
+from forecasting.cold_start import ColdModel, FeatureSpace
 from forecasting.evaluation.moving import BacktestRefit
 from forecasting.evaluation.windows import ForecastStart
 from forecasting.features import Features
@@ -40,6 +41,20 @@ class Members:
 
 
 @dataclass(frozen=True)
+class ColdStartSpec:
+    """What series with fewer than `below` points are forecast from. models: for the forecast, or for each backtest
+    window, what is learnt from donors as seen there. columns: feature -> column of a batch. price: the related series
+    that is a feature."""
+
+    below: int
+    models: tuple[ColdModel, ...]
+    space: FeatureSpace
+    columns: Mapping[str, str]
+    price: str | None
+    neighbours: int
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """All that a task needs to know; goes to the workers.
 
@@ -55,6 +70,7 @@ class TaskSpec:
     for one: not at all.
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     lifecycle: what ends and fades forecasts; None: nothing.
+    cold: how series with hardly any history are forecast; None: by the models.
     """
 
     stage: Stage
@@ -88,6 +104,7 @@ class TaskSpec:
     lifecycle: LifeSpec | None = None
     features: Features = field(default_factory=Features)
     treatments: tuple[Treatment | None, ...] = ()
+    cold: ColdStartSpec | None = None
 
     @property
     def n_windows(self) -> int:

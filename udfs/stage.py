@@ -14,8 +14,10 @@ from forecasting.models.contract import Hyperparameters, RegressionHyperparamete
 from forecasting.models.registry import get_model
 from udfs.arrow import RELATED_PREFIX
 from udfs.calibration_table import stored_calibration
+from udfs.cold_columns import cold_columns
 from udfs.config import Config
 from udfs.config.abrupt import treatments
+from udfs.config.cold_start import ColdStart, active_cold_start
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.holiday_table import REGION, frozen_calendar
@@ -58,9 +60,15 @@ class StageInput:
     @property
     def related(self) -> dict[str, bool]:
         """The related series that some model uses, and whether their future is known."""
-        if not any(map(_reads_related, self.models.values())):
-            return {}
-        return {name: column.known_in_future for name, column in self.config.data.related_columns.items()}
+        price = self.cold.price if self.cold is not None else None
+        reads = any(map(_reads_related, self.models.values()))
+        columns = self.config.data.related_columns
+        return {name: column.known_in_future for name, column in columns.items() if reads or name == price}
+
+    @property
+    def cold(self) -> ColdStart | None:
+        """How series with hardly any history are forecast."""
+        return active_cold_start(self.config)
 
     @property
     def read_beside(self) -> tuple[str, ...]:
@@ -96,7 +104,7 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.read_beside))
             related = [F.col(RELATED_PREFIX + name) for name in self.read_beside]
-        beside = (*related, *self._region(), *groups, *life_columns(self, plan))
+        beside = (*related, *self._region(), *groups, *life_columns(self, plan), *cold_columns(self.config))
         rows = self._chosen(read, ("start", "target", *beside), buckets)
         rows = with_inherited(rows, self, plan, buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)

@@ -25,6 +25,7 @@ from forecasting.postprocess import history_facts
 from forecasting.stored import form_digest, keeps_numbers
 from udfs import stored
 from udfs.arrow import fixed_lists, forecast_columns, nulls, ragged_lists, repeated, texts, timestamps
+from udfs.cold import COLD_START, cold_answers, left_to_models, with_neighbours
 from udfs.living import all_zero, lived, noted, scored_density
 from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, weights_of, with_final
 from udfs.parts import Part, parts_of, pieces
@@ -57,6 +58,18 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
     for batch in batches:
         for piece in pieces(batch, spec):
             for part, models in parts_of(piece, spec):
+                if spec.cold is not None:
+                    for rows, raw in cold_answers(part, spec):
+                        forecast = lived(shut(rows, raw), rows)
+                        now = time.perf_counter()
+                        seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
+                        clock = now
+                        columns = _shared_columns(rows, spec, unit_of)
+                        made = _record_batch(rows, forecast, None, columns, seconds, ModelSpec(COLD_START), spec)
+                        yield with_neighbours(made, forecast)
+                    part = left_to_models(part, spec)
+                    if not len(part.series):
+                        continue
                 if spec.members is not None:
                     for some in members_apart(part, models, spec):
                         yield from _members(some, models, spec, unit_of)

@@ -13,6 +13,7 @@ from forecasting.models.contract import Model as ModelFamily
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
 from udfs.config.abrupt import Abrupt, abrupt_problems
+from udfs.config.cold_start import ColdStart, cold_start_problems
 from udfs.config.compat import with_compat
 from udfs.config.covariates import covariate_problems
 from udfs.config.domains import DomainName, schema_problems
@@ -192,6 +193,9 @@ class Config(Section):
     """Related series that are derived from others or from the calendar; null: none."""
     abrupt: Abrupt | None = None
     """Level shifts, surges and outliers; null: nothing is looked for."""
+    cold_start: ColdStart | bool | None = None
+    """How items with little or no history are forecast; null: by cold start where there is item metadata; false: by
+    the models, like all others."""
     tuning: Tuning | None = None
     """Search of hyperparameters; null: none."""
     refit: Literal["full", "warm", "never"] = "full"
@@ -322,6 +326,7 @@ def _name_problems(config: Config) -> list[str]:
     problems += schema_problems(config)
     problems += covariate_problems(config)
     problems += feature_problems(config, frozenset((*config.key, *related, *attributes, *RESERVED)))
+    problems += cold_start_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
     problems += lifecycle_problems(config)

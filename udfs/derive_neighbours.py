@@ -1,0 +1,74 @@
+"""The table `neighbours`, and what `selection` says of series that cold start forecast: from `results`, repeatable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from udfs.cold import COLD_START, FACTS
+from udfs.cold_schema import NEIGHBOUR
+from udfs.lake import Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def derive_cold_start(lake: Lake, run_id: str) -> None:
+    """`neighbours` of a run, and its rows of `selection` where cold start took the place of what was chosen."""
+    mine = cold_forecasts(lake, run_id)
+    if mine is None:
+        return
+    lake.ensure("neighbours", "cold_pool")
+    lake.replace("neighbours", neighbour_rows(lake, run_id, mine), {"run_id": run_id})
+    mark_selection(lake, run_id)
+
+
+def cold_forecasts(lake: Lake, run_id: str) -> DataFrame | None:
+    """The rows of `results` with a run's forecasts by cold start; None where there are none."""
+    from pyspark.sql import functions as F
+
+    if not lake.exists("results"):
+        return None
+    rows = lake.read("results").where(
+        (F.col("run_id") == run_id) & (F.col("stage") == "forecast") & (F.col("model") == COLD_START)
+    )
+    return None if rows.isEmpty() else rows
+
+
+def neighbour_rows(lake: Lake, run_id: str, forecasts: DataFrame) -> DataFrame:
+    """Rows of `neighbours`."""
+    from pyspark.sql import functions as F
+
+    key = lake.layout.key
+    weights = F.slice("parameters", len(FACTS) + 1, F.size("states"))
+    pairs = F.arrays_zip(F.col("states").alias("donor"), weights.alias("weight"))
+    one = forecasts.where(F.col("states").isNotNull()).select(*key, F.posexplode(pairs).alias("place", "pair"))
+    found = one.select(*key, (F.col("place") + 1).alias("rank"), "pair.donor", "pair.weight").where("donor >= 0")
+    donors = lake.read("cold_pool").where(F.col("run_id") == run_id)
+    named = donors.select("donor", *(F.col(name).alias(NEIGHBOUR + name) for name in key))
+    rows = found.withColumn("donor", F.col("donor").cast("int")).join(F.broadcast(named), "donor")
+    return rows.withColumn("run_id", F.lit(run_id)).select(*lake.schemas["neighbours"].names)
+
+
+def mark_selection(lake: Lake, run_id: str) -> None:
+    """In `selection`, model `cold_start` with the reason, for the series of a run that were forecast by it."""
+    from pyspark.sql import functions as F
+
+    mine = cold_forecasts(lake, run_id)
+    if mine is None or not lake.exists("selection"):
+        return
+    key = list(lake.layout.key)
+    selection = lake.read("selection").where(F.col("run_id") == run_id)
+    why = mine.select(*key, F.col("reason").alias("#reason"))
+    rows = selection.join(why, key)
+    changed = rows.withColumns(
+        {
+            "model": F.lit(COLD_START),
+            "weights": F.create_map(F.lit(COLD_START), F.lit(1.0)),
+            "score": F.lit(None).cast("double"),
+            "runner_up": F.lit(None).cast("string"),
+            "margin": F.lit(None).cast("double"),
+            "reason": F.col("#reason"),
+            "factors": F.lit(None).cast("array<double>"),
+        }
+    ).drop("#reason")
+    lake.merge("selection", changed)
