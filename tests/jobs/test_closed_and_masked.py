@@ -93,7 +93,7 @@ def test_a_stock_out_is_no_zero(spark: SparkSession, make_config: MakeConfig, tm
 
 
 def test_closed_sundays_and_holidays(spark: SparkSession, make_config: MakeConfig, tmp_path: Path) -> None:
-    """No rows on Sundays, nor on Good Friday and Easter Monday, but some on New Year's Day; an ensemble, calibrated."""
+    """No rows on Sundays, nor on Good Friday and Easter Monday, but some on New Year's Day; a calibrated ensemble."""
     easter = [int(np.flatnonzero(np.datetime64(d) == DAYS)[0]) for d in ("2024-03-29", "2024-04-01")]
     shut = (WEEKDAY == SUNDAY) | np.isin(np.arange(len(DAYS)), easter)
     rows = [f"i{k},{d},{v}" for k in range(4) for d, v, c in zip(DAYS, sold(k), shut, strict=True) if not c]
