@@ -85,7 +85,7 @@ def process(spec: TuneSpec, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Re
 
 
 def sample_of(piece: pa.RecordBatch, spec: TaskSpec, model: str) -> Sample:
-    """The series as a backtest of the model sees them; windows that one would leave out for a short history are not scored."""
+    """The series as a backtest of the model sees them; windows that it would leave out for short history unscored."""
     part = with_whole_seasons(prepare(piece, spec), ModelSpec(model))
     assert part.ends is not None
     assert part.actuals is not None
