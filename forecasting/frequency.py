@@ -131,13 +131,11 @@ class Frequency:
             return replace(
                 self, origin=origin, day=self.day if day is None else day, anchored=self.anchored or month is not None
             )
-        week = self.step_us % WEEK_US == 0
         begin = self.origin // DAY_US * DAY_US
         if weekday is not None:
             begin = (_MONDAY_US + _WEEKDAYS.index(weekday) * DAY_US) % WEEK_US
-        begin += (self.origin % DAY_US) if hour is None else hour * HOUR_US
-        open_phase = not self.anchored and (self.step_us % DAY_US == 0) and weekday is None and (week or hour is None)
-        return replace(self, origin=begin % self.step_us, anchored=not open_phase)
+        begin += self.origin % DAY_US if hour is None else hour * HOUR_US
+        return replace(self, origin=begin % self.step_us, anchored=True)
 
     def aligned_to(self, label_us: int) -> Frequency:
         """The same frequency with its phase taken from a label of the data; unchanged when already anchored."""

@@ -101,7 +101,7 @@ class Checked:
 @dataclass(frozen=True)
 class Cleaner:
     """A role's rows, cleaned. buckets: of the lake. known: the key parts that targets and metadata have, for a related
-    role."""
+    role. tells: whether the step of the target's timestamps is asked for."""
 
     rows: InputRows
     frequency: Frequency
@@ -109,6 +109,7 @@ class Cleaner:
     buckets: int
     key: tuple[str, ...]
     known: DataFrame | None = None
+    tells: bool = True
 
     @property
     def role(self) -> Role:
@@ -149,7 +150,7 @@ class Cleaner:
         `udfs.resolution.counted_with_steps` adds."""
         from pyspark.sql import functions as F
 
-        if self.role.kind == "target" and not has_ambiguity(self.role):
+        if self.tells and self.role.kind == "target" and not has_ambiguity(self.role):
             sources = len(self.rows.sources)
             found = counted_with_steps(self.marked(), self.role.key, sources, self.sample)
             return found.select(F.lit(self.role.name).alias("role"), *found.columns)
@@ -213,6 +214,8 @@ def check(
     """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
     frequency = Frequency.parse(info.frequency)
     cleaners = [Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
+    if config.ingest.frequency_check.otherwise == "ignore" and not config.ingest.partial_periods.drops:
+        cleaners = [replace(each, tells=False) for each in cleaners]
     known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
     places = {each.role.place: each.rows.located.where for each in known}
     if not known:
@@ -243,7 +246,7 @@ def _timed(cleaners: Sequence[Cleaner], counted: Sequence[Row]) -> Sequence[Row]
     """Rows with what the target's timestamps tell: those counted, or those of a pass of its own where the count could
     not tell (rows that may contradict each other) or asked too few series."""
     target = next((each for each in cleaners if each.role.kind == "target"), None)
-    if target is None:
+    if target is None or not target.tells:
         return ()
     if has_ambiguity(target.role):
         return target.steps().collect()

@@ -16,7 +16,8 @@ from forecasting.evaluation.search import Budget, Sampler, Trial, search
 from forecasting.evaluation.search_sample import Sample
 from udfs.lake import as_json
 from udfs.parts import prepare
-from udfs.spec import TaskSpec
+from udfs.shut import with_whole_seasons
+from udfs.spec import ModelSpec, TaskSpec
 from udfs.tuned import Study
 
 KINDS: dict[str, pa.DataType] = {
@@ -67,7 +68,7 @@ def process(spec: TuneSpec, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Re
         # Sums of numbers depend on their order, and rows come in any.
         mine = mine.sort_by([(name, "ascending") for name in spec.task.key]).combine_chunks()
         study = spec.studies[place]
-        sample = sample_of(mine.to_batches()[0], spec.task)
+        sample = sample_of(mine.to_batches()[0], spec.task, study.model)
         trials = search(
             sample,
             study.model,
@@ -83,9 +84,9 @@ def process(spec: TuneSpec, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Re
         yield record_batch([record(study, trial, len(sample)) for trial in trials])
 
 
-def sample_of(piece: pa.RecordBatch, spec: TaskSpec) -> Sample:
-    """The series as a backtest sees them; windows that one would leave out for a short history are not scored."""
-    part = prepare(piece, spec)
+def sample_of(piece: pa.RecordBatch, spec: TaskSpec, model: str) -> Sample:
+    """The series as a backtest of the model sees them; windows that it would leave out for short history unscored."""
+    part = with_whole_seasons(prepare(piece, spec), ModelSpec(model))
     assert part.ends is not None
     assert part.actuals is not None
     assert part.own is not None

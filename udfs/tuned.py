@@ -22,8 +22,8 @@ from udfs.lake import Lake
 
 TABLE = "hpo_trials"
 _DEPENDS_ON = frozenset(
-    "frequency time_zone dimensions fill holidays forecast_start horizon quantiles bounds models segments backtest "
-    "seed".split()
+    "frequency time_alignment time_zone dimensions fill opening holidays forecast_start horizon quantiles bounds "
+    "models segments backtest seed".split()
 )
 
 

@@ -95,6 +95,14 @@ def test_days_that_not_every_month_has_are_refused(text: str) -> None:
         Frequency.parse(text)
 
 
+def test_weeks_from_monday_six_o_clock() -> None:
+    grid = Frequency.parse("W").begun(hour=6)
+    assert grid.anchored
+    assert grid.name == "W@1970-01-05T06:00"
+    assert Frequency.parse(grid.name) == grid
+    assert grid.labels(grid.ordinals(to_microseconds(["2024-01-08T05:59"]))) == to_microseconds(["2024-01-01T06:00"])
+
+
 def test_six_hours_that_begin_at_three() -> None:
     grid = Frequency.parse("6h").begun(hour=3)
     label = grid.labels(grid.ordinals(to_microseconds(["2024-01-01T02:59"])))

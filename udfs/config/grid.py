@@ -29,7 +29,7 @@ class TimeAlignment(Section):
     where the frequency says: days at 0, weeks on Monday, months on day 1, years in January."""
 
     hour: int | None = Field(default=None, ge=0, le=23)
-    """Hour at which days (or weeks, or periods of several hours) begin."""
+    """Hour at which days (or weeks, then from Monday unless told, or periods of several hours) begin."""
     day_of_week: Weekday | None = None
     """Weekday on which weeks begin."""
     day_of_month: int | None = Field(default=None, ge=1, le=28)
