@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = [
-    "run", "validate", "ingest", "tune", "backtest", "select", "forecast", "leaderboard", "evaluate", "export", "query",
-    "plot", "describe", "register",
+    "run", "validate", "ingest", "tune", "backtest", "select", "forecast", "leaderboard", "evaluate", "export",
+    "query", "plot", "describe", "register",
 ]  # fmt: skip
 
 
