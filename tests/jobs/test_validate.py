@@ -25,9 +25,11 @@ from jobs.ingest import ingest
 from jobs.validate import render, validate
 from udfs.config import load_config
 from udfs.errors import InputError
+from udfs.roles import roles_of
 from udfs.validation import Finding, ValidationReport
 from udfs.validation.facts import count_flags
 from udfs.validation.rules import EXAMPLES, RULES, finding
+from udfs.validation.settings import config_findings, unused_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -304,6 +306,31 @@ def test_severity_follows_the_config(make_config: MakeConfig) -> None:
     assert severities(compat="amazon_forecast") == ["error", "error", "error", "error", "warning"]
     filled = {"related": {"price": {"middle": "mean", "future": 0}}}
     assert severities(compat="amazon_forecast", fill=filled) == ["warning", "error", "warning", "error", "warning"]
+
+
+def test_what_needs_no_rows(make_config: MakeConfig) -> None:
+    related = [{"path": "r.csv", "series": {"x": {"column": "Demand"}, "price": {}}}, {"path": "q.csv", "series": {}}]
+    config = load_config(make_config(domain="RETAIL", data={"target": {"path": "t.csv"}, "related": related}))
+    assert [(f.place, f.column, f.rule, f.severity) for f in config_findings(config)] == [
+        ("data.related[0]", "x", "related_is_target", "error"), ("data.related[1]", None, "no_series", "error")
+    ]  # fmt: skip
+    target, prices, _ = roles_of(config)
+    (unused,) = unused_columns(config, target, ["item_id", "timestamp", "demand", "location", "note"])
+    assert (unused.rule, unused.severity, unused.detail.endswith("not used: location")) == (
+        "unused_columns", "warning", True
+    )  # fmt: skip
+    (promotion,) = unused_columns(config, prices, ["item_id", "timestamp", "Demand", "price", "promotion_applied"])
+    assert promotion.detail.endswith("not used: promotion_applied")
+
+
+def test_what_becomes_of_a_series_that_ends_early(make_config: MakeConfig) -> None:
+    def said(**more: Any) -> str:
+        config = load_config(make_config(**more))
+        return finding(config, "ends_early", "data.target", "target", series=1, count=3, examples=(("a", 3),)).detail
+
+    assert said().endswith("fill.target.back is nan, so they stay missing")
+    assert said(compat="amazon_forecast").endswith("fill.target.back fills them: zero")
+    assert said(forecast_start="per_series").endswith("so it is forecast from its own end")
 
 
 FLAGS = st.lists(
