@@ -153,7 +153,7 @@ def finding(
     fill = _fill_words(config, rule, column)
     filled = fill is not None and fill != "nan" and rule in _FILLED
     severe = (known.fatal or (known.service and config.compat is not None)) and not filled
-    words = [known.meaning, *([detail] if detail else []), *([_consequence(rule, fill)] if fill is not None else [])]
+    words = [known.meaning, *([detail] if detail else []), *_consequence(config, rule, fill)]
     return Finding(
         severity="error" if severe else "warning",
         table=kind,
@@ -165,7 +165,7 @@ def finding(
         count=count if known.unit else None,
         unit=known.unit,
         examples=examples if known.unit else tuple((key, None) for key, _ in examples),
-        detail="; ".join(words),
+        detail="; ".join(words).replace("NAME", column or "NAME"),
     )
 
 
@@ -182,12 +182,15 @@ def _fill_words(config: Config, rule: str, column: str | None) -> str | None:
     return None
 
 
-def _consequence(rule: str, fill: str) -> str:
+def _consequence(config: Config, rule: str, fill: str | None) -> list[str]:
+    """What becomes of what was found, in words."""
+    if rule == "ends_early" and config.forecast_start == "per_series":
+        return ["forecast_start is per_series, so it is forecast from its own end"]
+    if fill is None:
+        return []
     name = {"ends_early": "fill.target.back", "gaps": "fill.target.middle", "starts_late": "fill.target.front"}
     key = name.get(rule) or f"fill.related.NAME.{_FILLED[rule]}"
-    if fill == "nan":
-        return f"{key} is nan, so they stay missing"
-    return f"{key} fills them: {fill}"
+    return [f"{key} is nan, so they stay missing" if fill == "nan" else f"{key} fills them: {fill}"]
 
 
 def findings_of(config: Config, rows: Iterable[Any], n_series: int | None) -> Iterator[Finding]:
