@@ -293,6 +293,8 @@ def test_features() -> None:
     many = FeatureSpace.of({"income": [str(i / 7) for i in range(20)]})
     assert not many.categories
     assert set(many.scaled) == {"income"}
+    named = FeatureSpace.of({"store": [str(i // 2) for i in range(40)]}, identifiers=["store"])
+    assert len(named.categories["store"]) == 20
     same = FeatureSpace.of({}, {"price": np.full(5, 3.0)})
     assert not same.scaled
 
