@@ -157,7 +157,7 @@ def _encoder(series: Series, donors: list[Key]) -> Callable[[list[Key]], Feature
     def prices(keys: list[Key]) -> dict[str, FloatArray]:
         return {"price": np.array([series.price.get(key, np.nan) for key in keys])} if series.price else {}
 
-    space = FeatureSpace.of(texts(donors), prices(donors))
+    space = FeatureSpace.of(texts(donors), prices(donors), identifiers=series.data.key)
     return lambda keys: space.encode(texts(keys), prices(keys), len(keys))
 
 

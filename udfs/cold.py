@@ -40,12 +40,25 @@ class ColdRows(Forecast):
     neighbours: FloatArray | None = None
 
 
-def cold_answers(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, Forecast]]:
-    """The forecasts of the series (in a backtest: of each window) that have fewer points than `spec.cold.below`."""
+def cold_apart(part: Part, spec: TaskSpec) -> tuple[Iterator[tuple[Part, Forecast]], Part]:
+    """The forecasts of the series (in a backtest: of each window) that have fewer points than `spec.cold.below`; and
+    the series that the models forecast: in a backtest all, where both are compared, else those with points enough."""
     cold = spec.cold
     if cold is None or part.ended:
-        return
-    few, points, first = _few_points(part, cold, spec)
+        return iter(()), part
+    few, points, born = _few_points(part, cold, spec)
+    rest = part if part.ends is not None else part.take(np.flatnonzero(~few[:, 0]))
+    return _answers(part, few, points, born, cold, spec), rest
+
+
+def _answers(
+    part: Part,
+    few: npt.NDArray[np.bool_],
+    points: Int64Array,
+    born: Int64Array,
+    cold: ColdStartSpec,
+    spec: TaskSpec,
+) -> Iterator[tuple[Part, Forecast]]:
     for window in range(few.shape[1]):
         index = np.flatnonzero(few[:, window])
         if not len(index):
@@ -55,15 +68,7 @@ def cold_answers(part: Part, spec: TaskSpec) -> Iterator[tuple[Part, Forecast]]:
         if not model.donors and part.ends is not None:
             continue  # the window stays as it was: too short
         rows = replace(part.take(index).between(window, window + 1), short=False)
-        yield rows, _forecast(rows, model, points[index, window], first[index], cold, spec)
-
-
-def left_to_models(part: Part, spec: TaskSpec) -> Part:
-    """The series that the models forecast: all in a backtest, where both are compared; else those with history."""
-    if spec.cold is None or part.ends is not None or part.ended:
-        return part
-    few, _, _ = _few_points(part, spec.cold, spec)
-    return part.take(np.flatnonzero(~few[:, 0]))
+        yield rows, _forecast(rows, model, points[index, window], born[index], cold, spec)
 
 
 def with_neighbours(rows: pa.RecordBatch, forecast: Forecast) -> pa.RecordBatch:

@@ -165,7 +165,7 @@ def _pool(
         numbers = {section.price: mean_between(prices, offsets, end - reach.window, end)}
     columns = feature_columns(source.config, section)
     texts = {name: batch.column(column).to_pylist() for name, column in columns.items()}
-    space = FeatureSpace.of(texts, numbers)
+    space = FeatureSpace.of(texts, numbers, identifiers=key)
     pool = DonorPool(
         values=series.values,
         offsets=series.offsets,

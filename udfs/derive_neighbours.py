@@ -40,8 +40,9 @@ def neighbour_rows(lake: Lake, run_id: str, forecasts: DataFrame) -> DataFrame:
 
     key = lake.layout.key
     weights = F.slice("parameters", len(FACTS) + 1, F.size("states"))
-    pairs = F.arrays_zip(F.col("states").alias("donor"), weights.alias("weight"))
-    one = forecasts.where(F.col("states").isNotNull()).select(*key, F.posexplode(pairs).alias("place", "pair"))
+    listed = forecasts.where(F.col("states").isNotNull())
+    listed = listed.select(*key, F.col("states").alias("donor"), weights.alias("weight"))
+    one = listed.select(*key, F.posexplode(F.arrays_zip("donor", "weight")).alias("place", "pair"))
     found = one.select(*key, (F.col("place") + 1).alias("rank"), "pair.donor", "pair.weight").where("donor >= 0")
     donors = lake.read("cold_pool").where(F.col("run_id") == run_id)
     named = donors.select("donor", *(F.col(name).alias(NEIGHBOUR + name) for name in key))

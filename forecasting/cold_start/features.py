@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,17 +48,23 @@ class FeatureSpace:
     logs: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, texts: Mapping[str, Texts], numbers: Mapping[str, FloatArray] | None = None) -> FeatureSpace:
+    def of(
+        cls,
+        texts: Mapping[str, Texts],
+        numbers: Mapping[str, FloatArray] | None = None,
+        identifiers: Collection[str] = (),
+    ) -> FeatureSpace:
         """From the donors' columns. texts: metadata; None is unknown. numbers: such as a mean price, NaN is unknown.
 
-        A text column of numbers with many different values is a number. A category that one donor alone has says
+        identifiers: text columns that are names even where they look like numbers, such as a store's. Any other text
+        column of numbers with many different values is a number. A category that one donor alone has says
         nothing, and a column without categories or spread is left out.
         """
         counted: dict[str, dict[str, int]] = {}
         scaled: dict[str, tuple[float, float]] = {}
         logs = set()
         for name, column in texts.items():
-            values = _as_numbers(column)
+            values = None if name in identifiers else _as_numbers(column)
             if values is not None:
                 _add_scaled(scaled, name, values)
                 continue

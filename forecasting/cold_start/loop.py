@@ -14,6 +14,7 @@ from forecasting.cold_start.kernels import (
     season_profiles,
     without_season,
 )
+from forecasting.cold_start.own_error import own_error
 from forecasting.frequency import Int64Array
 from forecasting.seeds import UInt64Array
 
@@ -135,8 +136,14 @@ def forecast_targets(
             found = np.sort(own_values[own_begin[i] : own_end[i]])[:seen] / own_level
             cumulative, middle, within = np.arange(seen + 1) / seen, found.mean(), found.var()
         doubt = variance[i]
-        noise = within * (1.0 + correlation) / (1.0 - correlation)
-        w = seen * doubt / (seen * doubt + noise) if seen and doubt > 0.0 else 0.0
+        w = 0.0
+        if seen and doubt > 0.0:
+            mistrust = own_error(
+                chosen, weight, values, begin, ends, start, level, profiles, seasons, first, additive, seen, horizon
+            )
+            if np.isnan(mistrust):  # no neighbour is long enough to be tried
+                mistrust = within * (1.0 + correlation) / (1.0 - correlation) / seen
+            w = doubt / (doubt + mistrust)
         if additive:
             centre = (1.0 - w) * expected[i] + w * own_level
         elif own_level > 0.0:

@@ -2,10 +2,10 @@
 
 An item's *level* comes from a regression of the donors' levels on their features (`levels`), its *shape* from its
 nearest donors' seasons and launches, its *spread* from what those donors' values are around their own level and from
-the error that the regression makes for donors that are left out. Own observations move the level by n / (n + k),
-where k is the variance of one observation around its level, against that of the regression's error: the
-Bayesian weight of both. Levels multiply, and their logarithm is what is regressed and blended, unless a donor has
-values below 0; then they add.
+the error that the regression makes for donors that are left out. Own observations move the level by the weight
+v / (v + e): v is the variance of the regression's error, e the mean squared error that as many observations of a
+neighbour make as the level of what follows them. Levels multiply, and their logarithm is what is regressed and
+blended, unless a donor has values below 0; then they add.
 """
 
 from __future__ import annotations

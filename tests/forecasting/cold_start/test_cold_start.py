@@ -149,10 +149,10 @@ def test_own_history_takes_over_as_it_grows(learnt: tuple[ColdModel, FeatureSpac
     own = [m.own.mean() for m in made.values()]
     assert own[0] == 0.0
     assert own == sorted(own)
-    # k by hand: the variance of one observation around its level, against that of the regression's error.
-    k = NOISE**2 / OWN_LEVEL**2
+    # By hand: the noise of the mean seen and of the horizon's, against the variance of the regression's error.
     for seen in (1, 2, 4, 8):
-        assert made[seen].own.mean() == pytest.approx(seen / (seen + k), abs=0.08)
+        mistrust = NOISE**2 / seen + NOISE**2 / H
+        assert made[seen].own.mean() == pytest.approx(OWN_LEVEL**2 / (OWN_LEVEL**2 + mistrust), abs=0.08)
         inside = (hidden.future >= made[seen].quantiles[:, :, 0]) & (hidden.future <= made[seen].quantiles[:, :, 2])
         assert inside.mean() == pytest.approx(0.8, abs=0.05)
 
@@ -293,6 +293,8 @@ def test_features() -> None:
     many = FeatureSpace.of({"income": [str(i / 7) for i in range(20)]})
     assert not many.categories
     assert set(many.scaled) == {"income"}
+    named = FeatureSpace.of({"store": [str(i // 2) for i in range(40)]}, identifiers=["store"])
+    assert len(named.categories["store"]) == 20
     same = FeatureSpace.of({}, {"price": np.full(5, 3.0)})
     assert not same.scaled
 
