@@ -20,7 +20,7 @@ from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
 from udfs.lake import Lake, quoted
-from udfs.stage import joined
+from udfs.pieces import joined
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

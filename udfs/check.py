@@ -45,8 +45,10 @@ class Counts:
     """(role, source, reason) -> rows; the reason of accepted rows is empty."""
 
     cells: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    last_ordinal: int | None = None
-    """The last period of the target's accepted rows."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """Of each source of the target, the last period (ordinal) of its accepted rows."""
+    first: int | None = None
+    """The first period of the target's accepted rows."""
 
     def rows(self, role: str | None = None) -> dict[str, int]:
         """Rows read by role."""
@@ -138,7 +140,7 @@ class _Cleaner:
         return grouped(placed(rows.withColumn("place", place), partitions), self.role, "place", *more)
 
     def counted(self) -> DataFrame:
-        """role, source, reason ('' for accepted), n, end (the last period)."""
+        """role, source, reason ('' for accepted), n, begin and end (the first and the last period)."""
         from pyspark.sql import functions as F
 
         reason, n = F.col(REASON), F.count(F.lit(1))
@@ -147,9 +149,9 @@ class _Cleaner:
             rows = self._grouped(rows, REASON)
             reason = F.coalesce(reason, F.when(F.col("#ambiguous"), F.lit("duplicate")))
             n = F.sum("#rows")
-        end = F.max(ORDINAL) if self.role.timed else F.lit(None).cast("bigint")
+        ends = [f(ORDINAL) if self.role.timed else F.lit(None).cast("bigint") for f in (F.min, F.max)]
         group = ("source", F.coalesce(reason, F.lit("")).alias("reason"))
-        counts = rows.groupBy(*group).agg(n.alias("n"), end.alias("end"))
+        counts = rows.groupBy(*group).agg(n.alias("n"), ends[0].alias("begin"), ends[1].alias("end"))
         return counts.select(F.lit(self.role.name).alias("role"), *counts.columns)
 
     def rejects(self) -> DataFrame:
@@ -183,9 +185,10 @@ def check(
         return Checked(Counts(), {}, ())
     with explained("the input", places):
         counted = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in known)).collect()
-    ends = [row["end"] for row in counted if row["role"] == "target" and not row["reason"]]
+    target = [row for row in counted if row["role"] == "target" and not row["reason"]]
     cells = {(row["role"], row["source"], row["reason"]): int(row["n"]) for row in counted}
-    counts = Counts(cells, max(ends, default=None))
+    first = min((row["begin"] for row in target), default=None)
+    counts = Counts(cells, {row["source"]: row["end"] for row in target}, first)
     # Looking for unknown items is a join: left out where the count says that there are none.
     needed = [
         each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None) for each in known

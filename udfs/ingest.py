@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from forecasting.frequency import Frequency
+from udfs.appending import News, bring_forward
 from udfs.changes import (
     By,
     Changes,
@@ -104,7 +106,9 @@ def _update(
     planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
     checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh)
     info = info or lake.identify(config, planned.frequency)
-    done = when_done(changes, located, checked.counts.of_sources())
+    frequency = Frequency.parse(info.frequency)
+    ends = {source: _label(frequency, end) for source, end in checked.counts.ends.items()}
+    done = when_done(changes, located, checked.counts.of_sources(), ends)
     _commit(_Commit(lake, config, info, changes, done), checked)
     return _report(lake, info, changes, checked.counts, located_sources=sum(len(e.parts) for e in located))
 
@@ -124,25 +128,21 @@ def _commit(work: _Commit, checked: Checked) -> None:
     lake, changes = work.lake, work.changes
     leftovers = lake.exists("rejects")
     _at_once([partial(lake.ensure, table) for table in TABLES])
-    everything = changes.fresh or changes.interrupted
     if not changes.fresh:
         lake.replace("sources", _sources(lake, while_working(changes)), {})
-    before = None if everything else _touched(work)
+    before = _touched(work)
     tables = ("target", "related", "items")
     writes: list[Callable[[], None]] = [partial(_write_rows, work, table, checked.rows) for table in tables]
     rejects = checked.rejects()
     if leftovers or rejects is not None:
         writes.append(partial(_write_rejects, work, rejects))
     _at_once(writes)
-    known_end = checked.counts.last_ordinal if changes.fresh else None
-    after = _touched(work) if known_end is None else _Touched(known_end, None)
-    buckets: set[int] | None = None
-    if before is not None and before.end == after.end and before.buckets is not None and after.buckets is not None:
-        buckets = before.buckets | after.buckets
-    packing = Packing(lake, work.config, work.info, sequences(work.done), after.end)
-    if buckets is None or buckets:
-        where = {} if buckets is None else {"bucket": sorted(buckets)}
-        lake.replace("series", packed_series(packing, buckets), where)
+    packing = Packing(lake, work.config, work.info, sequences(work.done), _common_end(work))
+    after = None if before is None else _touched(work)
+    if before is None or after is None:
+        lake.replace("series", packed_series(packing, None), {})
+    else:
+        bring_forward(packing, _news(work, checked.counts, before | after | _due(work)))
     lake.replace("sources", _sources(lake, work.done), {})
 
 
@@ -177,7 +177,9 @@ def _write_rows(work: _Commit, table: str, rows: Mapping[str, tuple[Role, DataFr
             lake.replace(table, reduce(lambda a, b: a.unionByName(b), made.values()), {})
         return
     for name, sources in changes.replaced.items():
-        if name.split(":")[0] == table:
+        if name.split(":")[0] == table and sources == changes.added(name):
+            lake.append(table, made[name])
+        elif name.split(":")[0] == table:
             where: dict[str, Any] = {"source": sorted(sources)} | ({} if table == "target" else {"role": name})
             lake.replace(table, made.get(name, lake.rows(table, [])), where)
 
@@ -202,35 +204,62 @@ def _write_rejects(work: _Commit, rejects: DataFrame | None) -> None:
 # --- what is packed again ---
 
 
-@dataclass(frozen=True)
-class _Touched:
-    """end: ordinal of the last period of the target. buckets: those with rows of the touched sources; None: all."""
-
-    end: int
-    buckets: set[int] | None
-
-
-def _touched(work: _Commit) -> _Touched:
-    """The end of the data and the buckets of the rows that the touched sources have in the tables now."""
+def _touched(work: _Commit) -> set[int] | None:
+    """Buckets with rows, now, of sources that are replaced or dropped; None: all. Sources that only add rows, and
+    metadata, are no reason to pack a bucket again."""
     from pyspark.sql import functions as F
 
-    lake, replaced = work.lake, work.changes.replaced
-    here = F.col("source").isin(sorted(replaced.get("target", ())))
-    row = (
-        lake.read("target")
-        .agg(F.max("timestamp").alias("end"), F.collect_set(F.when(here, F.col("bucket"))).alias("buckets"))
-        .first()
-    )
-    assert row is not None
-    frequency = Frequency.parse(work.info.frequency)
-    end = int(frequency.ordinals([_microseconds(row["end"])])[0]) if row["end"] is not None else 0
-    buckets: set[int] | None = set(row["buckets"])
+    lake, changes = work.lake, work.changes
+    if changes.fresh or changes.interrupted:
+        return None
+    buckets: set[int] = set()
     keys = {role.name: role.key for role in roles_of(work.config)}
-    for name, sources in replaced.items():
-        if name == "target" or buckets is None:
+    for name, sources in changes.replaced.items():
+        kind, old = name.split(":")[0], sources - changes.added(name)
+        if kind == "related" and keys.get(name) != lake.layout.key:
+            return None
+        if kind == "items" and name not in keys:
+            return None
+        if kind == "items" or not old:
             continue
-        buckets = buckets | _buckets_of(work, name, sources) if keys.get(name) == lake.layout.key else None
-    return _Touched(end, buckets)
+        if kind == "target":
+            rows = lake.read("target").where(F.col("source").isin(sorted(old)))
+            buckets |= {row[0] for row in rows.select("bucket").distinct().collect()}
+        else:
+            buckets |= _buckets_of(work, name, old)
+    return buckets
+
+
+def _common_end(work: _Commit) -> int:
+    """Ordinal of the last period of the target; the sources know it, but for those that earlier versions read."""
+    from pyspark.sql import functions as F
+
+    frequency = Frequency.parse(work.info.frequency)
+    read = [known for known in work.done if known.role == "target" and known.n_rows > known.n_rejected]
+    labels = [known.last_period for known in read]
+    if None in labels:
+        row = work.lake.read("target").agg(F.max("timestamp")).first()
+        labels = [row[0] if row is not None else None]
+    found = [int(frequency.ordinals([_microseconds(label)])[0]) for label in labels if label is not None]
+    return max(found, default=0)
+
+
+def _news(work: _Commit, counts: Counts, packed: set[int]) -> News:
+    changes = work.changes
+    added = {name: changes.added(name) for name in changes.read if not name.startswith("items:")}
+    numbers = [k.sequence for k in work.done if k.source in added.get(k.role, ())]
+    metadata = any(name.startswith("items:") for name in changes.replaced)
+    return News(added, counts.first, metadata, min(numbers, default=0), packed)
+
+
+def _due(work: _Commit) -> set[int]:
+    """The buckets whose series lie in too many pieces, the fullest; few at a time, so that no day pays for all."""
+    from pyspark.sql import functions as F
+
+    most = work.config.ingest.compact_after
+    series = work.lake.read("series").groupBy("bucket").agg(F.max("segment").alias("last"))
+    full = series.where(F.col("last") + 1 >= most).orderBy(F.desc("last"), "bucket")
+    return {row["bucket"] for row in full.limit(-(-work.info.buckets // most)).collect()}
 
 
 def _buckets_of(work: _Commit, name: str, sources: Iterable[str]) -> set[int]:
@@ -239,6 +268,11 @@ def _buckets_of(work: _Commit, name: str, sources: Iterable[str]) -> set[int]:
     table = work.lake.read(name.split(":")[0])
     rows = table.where((F.col("role") == name) & F.col("source").isin(sorted(sources)))
     return {row[0] for row in rows.select(work.lake.bucket(work.info.buckets)).distinct().collect()}
+
+
+def _label(frequency: Frequency, ordinal: int) -> datetime:
+    label: datetime = frequency.labels([ordinal]).view("M8[us]")[0].item()
+    return label
 
 
 def _microseconds(label: Any) -> int:

@@ -187,6 +187,10 @@ class Lake:
         writer = self._writer(table, rows).mode("append").option("txnAppId", transaction).option("txnVersion", 1)
         self._save(table, writer)
 
+    def append(self, table: str, rows: DataFrame) -> None:
+        """Append in one commit; for a writer that knows by itself whether it has been here before."""
+        self._save(table, self._writer(table, rows).mode("append"))
+
     def replace(self, table: str, rows: DataFrame, where: Mapping[str, object | Sequence[object]]) -> None:
         """Replace the rows that meet the predicate by `rows`, in one commit; an empty predicate replaces all."""
         writer = self._writer(table, rows).mode("overwrite")

@@ -58,6 +58,7 @@ def _sources() -> TableSchema:
             _required("n_rows", "bigint", "rows read"),
             _required("n_rejected", "bigint", "rows refused"),
             _required("ingested_at", "timestamp", "when"),
+            _c("last_period", "timestamp_ntz", "of a target: label of the last period with a row"),
         ),
         primary_key=("role", "source"),
     )

@@ -16,6 +16,7 @@ from forecasting.seeds import KEY_SEPARATOR
 from udfs.arrow import RELATED_PREFIX
 from udfs.board import Board, board_query
 from udfs.lake import Lake, literal, quoted
+from udfs.pieces import has_pieces, related_sql, start_sql, target_sql
 from udfs.schemas import BASELINE
 from udfs.steps import finite, quantile_value_of_run, step_label
 
@@ -151,16 +152,14 @@ def _ledger(lake: Lake, name: Name) -> str:
 def _series_input(lake: Lake, name: Name, frequency: Frequency) -> str:
     """Each series as the struct that `udfs.functions` forecast. Histories that lie in pieces are joined, which costs a
     shuffle: only where there are any when the view is made."""
-    from pyspark.sql import functions as F
-
     key, related = lake.layout.key, lake.layout.related
     columns = ["start", "target", *(f"related.{quoted(r)} AS {quoted(RELATED_PREFIX + r)}" for r in related)]
     rows = f"SELECT {_listed(key)}, {', '.join(columns)} FROM {name('series')}"
-    if not lake.read("series").where(F.col("segment") > 0).isEmpty():
-        lists = ["target", *(RELATED_PREFIX + r for r in related)]
-        whole = ", ".join(f"flatten(transform(pieces, p -> p.{quoted(c)})) AS {quoted(c)}" for c in lists)
+    if has_pieces(lake.read("series")):
+        lists = [(target_sql(), "target"), *((related_sql(RELATED_PREFIX + r), RELATED_PREFIX + r) for r in related)]
+        whole = ", ".join(f"{values} AS {quoted(c)}" for values, c in lists)
         rows = (
-            f"SELECT {_listed(key)}, pieces[0].start AS start, {whole} FROM (SELECT {_listed(key)}, "
+            f"SELECT {_listed(key)}, {start_sql()} AS start, {whole} FROM (SELECT {_listed(key)}, "
             f"array_sort(collect_list(struct(segment, {', '.join(columns)}))) AS pieces FROM {name('series')} "
             f"GROUP BY {_listed(key)})"
         )

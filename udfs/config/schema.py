@@ -151,6 +151,9 @@ class Ingest(Section):
     """Incremental: sources named now are added or replace their own part. full: they are all there is."""
     max_rejected_share: float = Field(default=0.1, ge=0, le=1)
     """More refused rows than this share is an error and leaves the lake as it was."""
+    compact_after: int = Field(default=16, ge=1)
+    """Pieces of a series from which on its bucket is packed again, a few buckets an ingest. 1: always all buckets with
+    new rows."""
 
 
 class Limits(Section):
