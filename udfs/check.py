@@ -33,6 +33,8 @@ class InputRows:
     located: Located
     sources: Collection[str]
     raw: DataFrame
+    some_left_out: bool = False
+    """Whether rows of forgotten items are not among them."""
 
     @property
     def role(self) -> Role:
@@ -203,6 +205,8 @@ def _judge(config: Config, cleaner: _Cleaner, counts: Counts) -> None:
     role, where = cleaner.role, cleaner.rows.located.where
     total = counts.rows().get(role.name, 0)
     if not total:
+        if cleaner.rows.some_left_out:
+            return
         raise InputError(f"{role.place}: {where} has no rows")
     refused = counts.rejected(role.name)
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in refused.items())

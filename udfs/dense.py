@@ -32,8 +32,8 @@ BATCH_VALUES = 4_000_000
 @dataclass(frozen=True)
 class Appended:
     """How a further piece is packed. A row of kind -2 is a piece that is there already: its period is the one behind
-    its end (NULL without history), its sequence the number of the piece. The columns `carried` of a key's last such row
-    are given on. new_from: sequence of the first source that is new.
+    its end (NULL without history), its sequence the number of the piece. The columns `carried` of a key's last such
+    row are given on. new_from: sequence of the first source that is new.
     """
 
     carried: tuple[str, ...]

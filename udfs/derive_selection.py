@@ -223,6 +223,5 @@ def only_candidates(lake: Lake, run_id: str, config: Config) -> DataFrame:
         "reason": F.lit(ONLY_CANDIDATE),
         "factors": F.lit(None).cast("array<double>"),
     }
-    return latest(series, lake.layout.key).select(
-        *(constants.get(n, F.col(n)).alias(n) for n in lake.schemas["selection"].names)
-    )  # type: ignore[attr-defined]
+    rows = latest(series, lake.layout.key)
+    return rows.select(*(constants.get(n, F.col(n)).alias(n) for n in lake.schemas["selection"].names))  # type: ignore[attr-defined]

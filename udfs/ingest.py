@@ -30,6 +30,7 @@ from udfs.changes import (
 from udfs.check import Checked, Counts, InputRows, check, choose_frequency
 from udfs.cleaning import partials
 from udfs.config import Config
+from udfs.forget import forgotten, without_forgotten
 from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
 from udfs.roles import Role, roles_of
@@ -98,11 +99,13 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
 def _update(
     lake: Lake, config: Config, info: LakeInfo | None, located: Sequence[Located], changes: Changes
 ) -> IngestReport:
-    raw = [
-        InputRows(each, changes.read[each.role.name], read(lake.spark, each, changes.read[each.role.name]))
-        for each in located
-        if each.role.name in changes.read
-    ]
+    kept_out = forgotten(lake)
+    raw = []
+    for each in located:
+        sources = changes.read.get(each.role.name)
+        if sources is not None:
+            rows = without_forgotten(read(lake.spark, each, sources), each.role, config.key, kept_out)
+            raw.append(InputRows(each, sources, rows, bool(kept_out)))
     planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
     checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh)
     info = info or lake.identify(config, planned.frequency)
@@ -137,7 +140,7 @@ def _commit(work: _Commit, checked: Checked) -> None:
     if leftovers or rejects is not None:
         writes.append(partial(_write_rejects, work, rejects))
     _at_once(writes)
-    packing = Packing(lake, work.config, work.info, sequences(work.done), _common_end(work))
+    packing = Packing(lake, work.config, work.info, sequences(work.done), common_end(lake, work.done))
     after = None if before is None else _touched(work)
     if before is None or after is None:
         lake.replace("series", packed_series(packing, None), {})
@@ -230,15 +233,15 @@ def _touched(work: _Commit) -> set[int] | None:
     return buckets
 
 
-def _common_end(work: _Commit) -> int:
+def common_end(lake: Lake, known: Iterable[Known]) -> int:
     """Ordinal of the last period of the target; the sources know it, but for those that earlier versions read."""
     from pyspark.sql import functions as F
 
-    frequency = Frequency.parse(work.info.frequency)
-    read = [known for known in work.done if known.role == "target" and known.n_rows > known.n_rejected]
-    labels = [known.last_period for known in read]
+    frequency = Frequency.parse(lake.identity().frequency)
+    read = [source for source in known if source.role == "target" and source.n_rows > source.n_rejected]
+    labels = [source.last_period for source in read]
     if None in labels:
-        row = work.lake.read("target").agg(F.max("timestamp")).first()
+        row = lake.read("target").agg(F.max("timestamp")).first()
         labels = [row[0] if row is not None else None]
     found = [int(frequency.ordinals([_microseconds(label)])[0]) for label in labels if label is not None]
     return max(found, default=0)

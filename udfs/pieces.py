@@ -2,8 +2,8 @@
 
 A piece begins where the one before it ends. Its `related` begin with it and go through their last known value, past
 its end where a future is known; the related values of a later piece stand in for what an earlier one has behind its
-own end. A piece without a period (n = 0) brings only new related values or metadata. Metadata, lifecycle and profile of
-a series are those of its last piece.
+own end. A piece without a period (n = 0) brings only new related values or metadata. Metadata, lifecycle and profile
+of a series are those of its last piece.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from udfs.layout import optional as _c
 from udfs.layout import required as _required
 from udfs.metrics_schema import metrics_schema
 from udfs.tuning_schema import tuning_schema
+from udfs.upkeep_schema import forgotten_schema
 
 __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
 
@@ -379,6 +380,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         metrics_schema(layout),
         _runs(),
         tuning_schema(),
+        forgotten_schema(),
     )
     return {table.name: table for table in tables}
 

@@ -1,0 +1,123 @@
+"""Increments: a lake that grew day by day holds, joined, what one has that was read at once, and forecasts the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.forecast import forecast
+from jobs.ingest import ingest
+from udfs.arrow import RELATED_PREFIX
+from udfs.config import load_config
+from udfs.lake import Lake
+from udfs.pieces import joined, latest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]
+MakeConfig = Callable[..., dict[str, Any]]
+TARGET, PRICE, ITEMS = "item_id,timestamp,target", "item_id,timestamp,price", "item_id,colour"
+DAYS = [  # files of one ingest each: kind -> rows
+    {
+        "target": [f"{i},2024-01-{d:02},{d + ord(i)}" for i in "abcdef" for d in range(1, 11)],
+        "price": [f"{i},2024-01-{d:02},{d}.5" for i in "ab" for d in range(1, 14)],
+        "items": ["a,red", "b,blue", "new,green"],
+    },
+    {  # a day later, a new series, a gap, an explicit missing value, a price that replaces a known one by its mean
+        "target": ["a,2024-01-11,1", "b,2024-01-12,2", "c,2024-01-11,", "g,2024-01-11,5", "g,2024-01-12,6"],
+        "price": ["a,2024-01-12,9.5", "a,2024-01-15,7", "d,2024-01-12,3"],
+    },
+    {  # a late row, a corrected one, the first history of an item that had metadata only, metadata that change
+        "target": ["a,2024-01-05,100", "d,2024-01-10,5", "b,2024-01-13,3", "new,2024-01-12,4", "new,2024-01-13,4"],
+        "items": ["b,black", "c,white"],
+    },
+    {"price": ["b,2024-01-15,2", "a,2024-01-03,50"]},  # prices alone: of a future, and of the past
+]  # fmt: skip
+
+
+def config_of(make_config: MakeConfig, folder: Path, **more: Any) -> dict[str, Any]:
+    return make_config(
+        frequency="D",
+        horizon=2,
+        data={
+            "target": {"path": str(folder / "target")},
+            "related": [{"path": str(folder / "price"), "series": {"price": {"known_in_future": True}}}],
+            "items": [{"path": str(folder / "items"), "attributes": ["colour"]}],
+        },
+        models={"ets": {}},
+        lake={"path": str(folder / "lake"), "buckets": 4},
+        **more,
+    )
+
+
+def written(folder: Path, days: range) -> None:
+    for day in days:
+        for kind, rows in DAYS[day].items():
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            head = {"target": TARGET, "price": PRICE, "items": ITEMS}[kind]
+            (folder / kind / f"{day}.csv").write_text("\n".join([head, *rows]) + "\n")
+
+
+def content(lake: Lake) -> dict[str, tuple[Any, ...]]:
+    """What readers see of every series: history and related values, metadata, counts."""
+    rows = joined(lake.read("series"), ["item_id"], ["price"]).collect()
+    found = {}
+    for row in rows:
+        price = np.asarray(row[RELATED_PREFIX + "price"], float)
+        seen = np.flatnonzero(~np.isnan(price))
+        price = price[: seen[-1] + 1 if len(seen) else 0]
+        profile = row["profile"]
+        counts = (profile["n_obs"], profile["n_missing"], profile["n_zero"], profile["last_observed"])
+        start = row["start"] if row["target"] else None
+        found[row["item_id"]] = (
+            start, repr(row["target"]), repr(price.tolist()), row["metadata"]["colour"], row["bucket"], counts,
+            None if profile["mean"] is None else round(profile["mean"], 9),
+        )  # fmt: skip
+    return found
+
+
+def forecasts(spark: SparkSession, config: dict[str, Any], lake: Lake) -> list[tuple[Any, ...]]:
+    run = forecast(config, spark)
+    rows = lake.read("results").where(F.col("run_id") == run.run_id)
+    columns = ("item_id", "forecast_start", "status", "n_obs", "mean", "quantiles")
+    return sorted(tuple(map(repr, row)) for row in rows.select(*columns).collect())
+
+
+def test_increments_are_one_ingest(spark: SparkSession, make_config: MakeConfig, tmp_path: Path) -> None:
+    steps, whole = tmp_path / "steps", tmp_path / "whole"
+    config = config_of(make_config, steps)
+    lake = Lake.of(spark, load_config(config))
+    appended = []
+    for day in range(len(DAYS)):
+        written(steps, range(day, day + 1))
+        ingest(config, spark)
+        history = spark.sql(f"DESCRIBE HISTORY {lake.identifier('series')}").select("operationParameters").collect()
+        appended.append(sum(row[0].get("mode") == "Append" for row in history))
+    assert appended[1] > 0  # a day was appended and not packed again
+    pieces = lake.read("series").groupBy("item_id").agg(F.count("*").alias("n")).collect()
+    segments = {row["item_id"]: row["n"] for row in pieces}
+    assert segments["g"] == 1  # a new series is one piece
+    assert segments["b"] > 1
+
+    written(whole, range(len(DAYS)))
+    other = config_of(make_config, whole)
+    ingest(other, spark)
+    at_once = Lake.of(spark, load_config(other))
+    expected = content(at_once)
+    assert content(lake) == expected
+    assert latest(lake.read("series"), ["item_id"]).count() == len(expected)
+    assert forecasts(spark, config, lake) == forecasts(spark, other, at_once)
+
+    # Pieces are packed again, a few buckets an ingest.
+    (steps / "target" / "9.csv").write_text(TARGET + "\na,2024-01-14,1\n")
+    (whole / "target" / "9.csv").write_text(TARGET + "\na,2024-01-14,1\n")
+    compacted = config | {"ingest": {"compact_after": 2}}
+    ingest(compacted, spark)
+    ingest(other | {"ingest": {"mode": "full"}}, spark)
+    assert content(lake) == content(at_once)
