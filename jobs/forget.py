@@ -51,8 +51,8 @@ def forget(
 
     item: parts of the key joined by "/", or the first of them for all series that begin so. allow_again: sources may
     bring it back. erase: remove the files of all older versions of the touched tables too. dry_run: only count.
-    A second call finds nothing and changes nothing. Raises InputError for an empty lake, for parts that are no key, and
-    for `erase` while a run is unfinished.
+    A second call finds nothing and changes nothing. Raises InputError for an empty lake, for parts that are no key,
+    and for `erase` while a run is unfinished.
     """
     job = open_job(config, spark, overrides=overrides)
     job.lake.identity()
@@ -89,8 +89,8 @@ def render(found: Forgotten, console: Console | None = None) -> None:
         out.print("Files of all older versions are gone: no earlier version can be read any more", highlight=False)
     else:
         out.print(
-            f"note: older versions of the tables still hold the rows, until `almanac optimize` removes their files after "
-            f"{SAFE_HOURS} hours; --vacuum removes them now, and with them every older version",
+            f"note: older versions of the tables still hold the rows, until `almanac optimize` removes their files "
+            f"after {SAFE_HOURS} hours; --vacuum removes them now, and with them every older version",
             highlight=False,
         )
     for run in found.unfinished:

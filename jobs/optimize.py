@@ -1,4 +1,4 @@
-"""The verb `optimize`: series packed again from their pieces, small files put together, old versions' files removed."""
+"""The verb `optimize`: series packed again from pieces, small files put together, files of old versions removed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def optimize(
     names = existing_tables(job.lake)
     before = {name: files_of(job.lake, name) for name in names}
     buckets = compact_series(job.lake, job.config)
-    busy = tuple(run.run_id for run in runs.newest(job.lake) if run.state == runs.RUNNING)
+    busy = tuple(run.run_id for run in runs.newest(job.lake) if run.state != runs.FINISHED)
     skipped = tuple(name for name in names if not bin_pack(job.lake, name, busy))
     vacuum(job.lake, names, retain_hours)
     files = {name: (before[name], files_of(job.lake, name)) for name in names}

@@ -48,7 +48,9 @@ def forget(
     def action() -> None:
         import jobs.forget as verb
 
-        options = {"allow_again": allow_again, "erase": erase, "dry_run": dry_run}
-        verb.render(verb.forget(config, item, overrides=overrides or (), **options))
+        found = verb.forget(
+            config, item, allow_again=allow_again, erase=erase, dry_run=dry_run, overrides=overrides or ()
+        )
+        verb.render(found)
 
     guarded(action)

@@ -1,7 +1,7 @@
 """Everything of an item out of every table, and kept out.
 
-What is remembered of it is a hash (`forgotten`), by which the next ingests leave its rows out of what they read. Totals
-and segments that it was a part of (`metrics`, `selection` by segment, weights, calibration) stay as they were computed.
+What is remembered of it is a hash (`forgotten`), by which the next ingests leave its rows out of what they read.
+Totals and segments that it was a part of (in `metrics`, `calibration`, learnt weights) stay as they were computed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Increments: a lake that grew day by day holds, joined, what one has that was read at once, and forecasts the same."""
+"""Increments: a lake that grew day by day holds, joined, what one read at once has, and forecasts the same."""
 
 from __future__ import annotations
 
