@@ -49,6 +49,8 @@ class Changes:
     removed: By
     interrupted: bool
     stale: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the user should know of the sources."""
 
     @property
     def nothing(self) -> bool:
@@ -82,8 +84,13 @@ def known_sources(lake: Lake) -> tuple[Known, ...]:
     return tuple(Known(**row.asDict()) for row in lake.read("sources").collect())
 
 
-def find_changes(located: Sequence[Located], known: Iterable[Known], mode: Literal["incremental", "full"]) -> Changes:
-    """Compare what is there with what the lake holds."""
+def find_changes(
+    located: Sequence[Located],
+    known: Iterable[Known],
+    mode: Literal["incremental", "full"],
+    superseded: Mapping[str, frozenset[str]] | None = None,
+) -> Changes:
+    """Compare what is there with what the lake holds. superseded: role -> sources to drop in any mode."""
     held = {(k.role, k.source): k for k in known}
     read: By = {}
     named = set()
@@ -97,13 +104,14 @@ def find_changes(located: Sequence[Located], known: Iterable[Known], mode: Liter
         )
         if due:
             read[role.name] = due
-    removed: By = {}
+    removed: By = dict(superseded or {})
     for name, source in held.keys() - named if mode == "full" else ():
         removed[name] = removed.get(name, frozenset()) | {source}
     mappings = {each.role.name: each.role.mapping for each in located}
     stale = sorted(
         k.source for k in held.values()
-        if (k.role, k.source) not in named and mode != "full" and k.mapping != mappings.get(k.role, k.mapping)
+        if (k.role, k.source) not in named and k.source not in removed.get(k.role, ())
+        and k.mapping != mappings.get(k.role, k.mapping)
     )  # fmt: skip
     interrupted = any(k.fingerprint == PENDING for k in held.values())
     return Changes(tuple(held.values()), read, removed, interrupted, tuple(stale))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from udfs.changes import (
 from udfs.check import Checked, Counts, InputRows, check, choose_frequency
 from udfs.cleaning import partials
 from udfs.config import Config
+from udfs.delta_source import grown, superseded
 from udfs.forget import forgotten, without_forgotten
 from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
@@ -87,7 +88,9 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
     roles = roles_of(config)
     located = locate(lake.spark, roles, frames or {})
     known = known_sources(lake) if info else ()
-    changes = find_changes(located, known, config.ingest.mode)
+    located, notes = grown(lake.spark, located, known)
+    changes = find_changes(located, known, config.ingest.mode, superseded(located, known))
+    changes = replace(changes, notes=notes)
     if known:
         changes = with_unknown_items(changes, located, lake)
     if info and changes.nothing:
@@ -291,7 +294,7 @@ def _report(lake: Lake, info: LakeInfo, changes: Changes, counts: Counts, locate
     from pyspark.sql import functions as F
 
     grouped = lake.read("series").where(F.col("segment") == 0).groupBy("lifecycle").count().collect()
-    notes = []
+    notes = list(changes.notes)
     if changes.stale:
         notes.append(
             f"{len(changes.stale)} sources that are not named any more stay as an older config read them, such as "

@@ -121,3 +121,61 @@ def test_increments_are_one_ingest(spark: SparkSession, make_config: MakeConfig,
     ingest(compacted, spark)
     ingest(other | {"ingest": {"mode": "full"}}, spark)
     assert content(lake) == content(at_once)
+
+
+def written_table(spark: SparkSession, path: Path, rows: list[tuple[str, str, float]], mode: str = "append") -> None:
+    frame = spark.createDataFrame(rows, "item_id string, timestamp string, target double")
+    frame.coalesce(1).write.format("delta").mode(mode).save(str(path))
+
+
+@pytest.mark.parametrize("feed", [False, True])
+def test_a_delta_table_that_grew(spark: SparkSession, make_config: MakeConfig, tmp_path: Path, feed: bool) -> None:
+    table = tmp_path / "in+t"
+    first = [(i, f"2024-01-{d:02}", float(d)) for i in "abc" for d in range(1, 5)]
+    written_table(spark, table, first)
+    if feed:
+        spark.sql(f"ALTER TABLE delta.`{table}` SET TBLPROPERTIES (delta.enableChangeDataFeed = true)")
+    config = make_config(data={"target": {"path": str(table), "format": "delta"}})
+    lake = Lake.of(spark, load_config(config))
+    ingest(config, spark)
+    written_table(spark, table, [("a", "2024-01-05", 5.0), ("b", "2024-01-02", 100.0)])
+    report = ingest(config, spark)
+    assert (report.n_rows, report.sources["new"], report.notes) == (2, 1, ())
+    read = {row["source"].rpartition("@")[0] != "": row["n_rows"] for row in lake.read("sources").collect()}
+    assert read == {False: 12, True: 2}
+    history = {row["item_id"]: row["target"] for row in joined(lake.read("series"), ["item_id"], []).collect()}
+    assert history == {"a": [1, 2, 3, 4, 5], "b": [1, 102, 3, 4], "c": [1, 2, 3, 4]}
+    spark.sql(f"OPTIMIZE delta.`{table}`")
+    assert not ingest(config, spark).changed
+
+    # Rows were changed: the whole table in place of its parts, said so.
+    spark.sql(f"DELETE FROM delta.`{table}` WHERE item_id = 'c'")
+    report = ingest(config, spark)
+    assert report.n_rows == 10
+    assert "read whole again: rows were changed or deleted" in report.notes[0]
+    assert lake.read("sources").count() == 1
+    history = {row["item_id"]: row["target"] for row in joined(lake.read("series"), ["item_id"], []).collect()}
+    assert history == {"a": [1, 2, 3, 4, 5], "b": [1, 102, 3, 4]}
+
+
+def test_a_new_column_joins_the_tables(spark: SparkSession, make_config: MakeConfig, tmp_path: Path) -> None:
+    written(tmp_path, range(1))
+    config = config_of(make_config, tmp_path)
+    ingest(config, spark)
+    lake = Lake.of(spark, load_config(config))
+    target = lake.version("target")
+    # The sources gained a column, and the config names it.
+    (tmp_path / "items" / "0.csv").write_text("item_id,colour,size\na,red,9\nb,blue,\nnew,green,1\n")
+    rows = [f"{i},2024-01-{d:02},{d}.5,{d % 2}" for i in "ab" for d in range(1, 14)]
+    (tmp_path / "price" / "0.csv").write_text("\n".join([PRICE + ",promo", *rows]) + "\n")
+    data = config["data"]
+    data["related"][0]["series"]["promo"] = {}
+    data["items"][0]["attributes"] = ["colour", "size"]
+    ingest(config, spark)
+    lake = Lake.of(spark, load_config(config))
+    assert lake.version("target") == target  # the history was not touched
+    found = {r["item_id"]: r for r in latest(lake.read("series"), ["item_id"]).collect()}
+    assert found["a"]["metadata"].asDict() == {"colour": "red", "size": "9"}
+    history = {r["item_id"]: r for r in joined(lake.read("series"), ["item_id"], ["price", "promo"]).collect()}
+    assert history["a"][RELATED_PREFIX + "promo"] == [d % 2 for d in range(1, 14)]
+    assert history["c"][RELATED_PREFIX + "promo"] == []
