@@ -17,6 +17,7 @@ from udfs.dense import BEGIN_KIND, ITEM, ITEMS_KIND, KEY_HASH, KIND, LATE, ORDIN
 from udfs.grid import label, period_ordinal
 from udfs.packing import (
     Packing,
+    grouped_rows,
     long_rows,
     mapped,
     metadata_by_part,
@@ -40,11 +41,13 @@ _MANY_LATE = 0.3
 
 @dataclass(frozen=True)
 class News:
-    """What came. added: role -> sources that no table held a row of before. first: the first period (ordinal) of their
-    target rows, None without. metadata: whether tables of metadata changed. new_from: sequence of the first of them.
-    packed: buckets that are packed again anyway."""
+    """What came. added: role -> sources that no table held a row of before. target: the rows of the target that were
+    read, grouped by source, key and period; first: the first period (ordinal) of them, None without. metadata: whether
+    tables of metadata changed. new_from: sequence of the first source of `added`. packed: buckets that are packed
+    again anyway."""
 
     added: Mapping[str, Collection[str]]
+    target: DataFrame | None
     first: int | None
     metadata: bool
     new_from: int
@@ -168,12 +171,11 @@ def _elsewhere(packing: Packing, news: News, rows: DataFrame) -> DataFrame:
 
 
 def _new_target(packing: Packing, news: News, roles: Collection[Role]) -> DataFrame | None:
-    """The rows of the new sources: read by their period too, so that the files of the history are left alone."""
+    """The rows of the new sources."""
     role = next(role for role in roles if role.kind == "target")
-    if not news.added.get("target") or news.first is None:
+    if news.target is None or news.first is None:
         return None
-    table = _since(packing, packing.lake.read("target"), news.first)
-    return _elsewhere(packing, news, long_rows(packing, table, role, 0, news.added["target"]))
+    return _elsewhere(packing, news, grouped_rows(packing, news.target, role, news.added["target"]))
 
 
 def _since(packing: Packing, table: DataFrame, bound: int | None) -> DataFrame:

@@ -20,7 +20,7 @@ from udfs.sources import Located
 from udfs.unreadable import explained
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column, DataFrame, Row
 
 _EXAMPLES = 3
 _FEW_PARTITIONS = 64  # as many tasks are cheap, whatever the session is set to
@@ -89,6 +89,12 @@ class Checked:
     rows: Mapping[str, tuple[Role, DataFrame]]
     inputs: Sequence[_Cleaner]
 
+    def release(self) -> None:
+        """Let go of the rows that were kept."""
+        for each in self.inputs:
+            if each.kept is not None:
+                each.kept.unpersist()
+
     def rejects(self) -> DataFrame | None:
         """Rows of the table `rejects`; None when there are none."""
         parts = [each.rejects() for each in self.inputs if self.counts.rejected(each.role.name)]
@@ -106,6 +112,8 @@ class _Cleaner:
     buckets: int
     key: tuple[str, ...]
     known: DataFrame | None = None
+    kept: DataFrame | None = None
+    """All rows, grouped and kept on disk: read and brought together once for counting, writing and packing."""
 
     @property
     def role(self) -> Role:
@@ -126,7 +134,18 @@ class _Cleaner:
         """Valid rows by source, key and period."""
         from pyspark.sql import functions as F
 
+        if self.kept is not None:
+            return self.kept.where(F.col(REASON).isNull()).drop(REASON)
         return self._grouped(self.marked().where(F.col(REASON).isNull()))
+
+    def keeping(self) -> _Cleaner:
+        """With the rows kept; without where the session keeps nothing."""
+        from pyspark import StorageLevel
+
+        try:
+            return replace(self, kept=self._grouped(self.marked(), REASON).persist(StorageLevel.DISK_ONLY))
+        except Exception:  # serverless sessions
+            return self
 
     def _grouped(self, rows: DataFrame, *more: str) -> DataFrame:
         """Grouped where the rows of a bucket are: most periods have one row, so that aggregating before the shuffle
@@ -146,9 +165,9 @@ class _Cleaner:
         from pyspark.sql import functions as F
 
         reason, n = F.col(REASON), F.count(F.lit(1))
-        rows = self.marked()
-        if has_ambiguity(self.role):
-            rows = self._grouped(rows, REASON)
+        rows = self.marked() if self.kept is None else self.kept
+        if self.kept is not None or has_ambiguity(self.role):
+            rows = self._grouped(rows, REASON) if self.kept is None else rows
             reason = F.coalesce(reason, F.when(F.col("#ambiguous"), F.lit("duplicate")))
             n = F.sum("#rows")
         ends = [f(ORDINAL) if self.role.timed else F.lit(None).cast("bigint") for f in (F.min, F.max)]
@@ -176,28 +195,49 @@ class _Cleaner:
 
 
 def check(
-    lake: Lake, config: Config, info: LakeInfo, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
+    lake: Lake,
+    config: Config,
+    info: LakeInfo,
+    inputs: Sequence[InputRows],
+    replaced: By,
+    *,
+    fresh: bool,
+    keep: bool = False,
 ) -> Checked:
-    """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
+    """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little.
+
+    keep: the target's rows are kept on disk, until `Checked.release`.
+    """
     frequency = Frequency.parse(info.frequency)
     cleaners = [_Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
+    if keep:
+        cleaners = [each.keeping() if each.role.kind == "target" else each for each in cleaners]
     known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
     places = {each.role.place: each.rows.located.where for each in known}
     if not known:
         return Checked(Counts(), {}, ())
-    with explained("the input", places):
-        counted = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in known)).collect()
-    target = [row for row in counted if row["role"] == "target" and not row["reason"]]
-    cells = {(row["role"], row["source"], row["reason"]): int(row["n"]) for row in counted}
-    first = min((row["begin"] for row in target), default=None)
-    counts = Counts(cells, {row["source"]: row["end"] for row in target}, first)
-    # Looking for unknown items is a join: left out where the count says that there are none.
-    needed = [
-        each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None) for each in known
-    ]
-    for each in needed:
-        _judge(config, each, counts)
+    try:
+        with explained("the input", places):
+            counted = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in known)).collect()
+        counts = _counts(counted)
+        # Looking for unknown items is a join: left out where the count says that there are none.
+        needed = [
+            each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None)
+            for each in known
+        ]
+        for each in needed:
+            _judge(config, each, counts)
+    except BaseException:
+        Checked(Counts(), {}, known).release()
+        raise
     return Checked(counts, {each.role.name: (each.role, each.groups()) for each in needed}, needed)
+
+
+def _counts(rows: Sequence[Row]) -> Counts:
+    target = [row for row in rows if row["role"] == "target" and not row["reason"]]
+    cells = {(row["role"], row["source"], row["reason"]): int(row["n"]) for row in rows}
+    first = min((row["begin"] for row in target), default=None)
+    return Counts(cells, {row["source"]: row["end"] for row in target}, first)
 
 
 def _judge(config: Config, cleaner: _Cleaner, counts: Counts) -> None:
@@ -241,7 +281,8 @@ def _with_known(
     parts = []
     for other in cleaners:
         if other.role.kind != "related" and set(role.key) <= set(other.role.key):
-            parts.append(other.marked().where(F.col(REASON).isNull()).select(*role.key))
+            rows = other.marked() if other.kept is None else other.kept
+            parts.append(rows.where(F.col(REASON).isNull()).select(*role.key))
     if not fresh:
         old = lake.read("target").where(~F.col("source").isin(sorted(replaced.get("target", ()))))
         parts.append(old.select(*role.key))

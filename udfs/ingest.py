@@ -110,8 +110,16 @@ def _update(
             rows = without_forgotten(read(lake.spark, each, sources), each.role, config.key, kept_out)
             raw.append(InputRows(each, sources, rows, bool(kept_out)))
     planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
-    checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh)
-    info = info or lake.identify(config, planned.frequency)
+    checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh, keep=True)
+    try:
+        return _write(lake, config, info or lake.identify(config, planned.frequency), located, changes, checked)
+    finally:
+        checked.release()
+
+
+def _write(
+    lake: Lake, config: Config, info: LakeInfo, located: Sequence[Located], changes: Changes, checked: Checked
+) -> IngestReport:
     frequency = Frequency.parse(info.frequency)
     ends = {source: _label(frequency, end) for source, end in checked.counts.ends.items()}
     done = when_done(changes, located, checked.counts.of_sources(), ends)
@@ -146,9 +154,10 @@ def _commit(work: _Commit, checked: Checked) -> None:
     packing = Packing(lake, work.config, work.info, sequences(work.done), common_end(lake, work.done))
     after = None if before is None else _touched(work)
     if before is None or after is None:
-        lake.replace("series", packed_series(packing, None), {})
+        ready = checked.rows["target"][1] if changes.fresh and "target" in checked.rows else None
+        lake.replace("series", packed_series(packing, None, ready=ready), {})
     else:
-        bring_forward(packing, _news(work, checked.counts, before | after | _due(work)))
+        bring_forward(packing, _news(work, checked, before | after | _due(work)))
     lake.replace("sources", _sources(lake, work.done), {})
 
 
@@ -250,12 +259,13 @@ def common_end(lake: Lake, known: Iterable[Known]) -> int:
     return max(found, default=0)
 
 
-def _news(work: _Commit, counts: Counts, packed: set[int]) -> News:
+def _news(work: _Commit, checked: Checked, packed: set[int]) -> News:
     changes = work.changes
+    target = checked.rows["target"][1] if changes.added("target") else None
     added = {name: changes.added(name) for name in changes.read if not name.startswith("items:")}
     numbers = [k.sequence for k in work.done if k.source in added.get(k.role, ())]
     metadata = any(name.startswith("items:") for name in changes.replaced)
-    return News(added, counts.first, metadata, min(numbers, default=0), packed)
+    return News(added, target, checked.counts.first, metadata, min(numbers, default=0), packed)
 
 
 def _due(work: _Commit) -> set[int]:

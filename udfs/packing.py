@@ -79,8 +79,14 @@ class Packing:
         }
 
 
-def packed_series(packing: Packing, buckets: Collection[int] | None, only: DataFrame | None = None) -> DataFrame:
-    """Rows of `series` for some buckets (None: all). only: keys; the other series are left out."""
+def packed_series(
+    packing: Packing,
+    buckets: Collection[int] | None,
+    only: DataFrame | None = None,
+    ready: DataFrame | None = None,
+) -> DataFrame:
+    """Rows of `series` for some buckets (None: all). only: keys; the other series are left out. ready: all rows of the
+    target, grouped by source, key and period, a bucket in one partition."""
     from pyspark.sql import functions as F
 
     roles = roles_of(packing.config)
@@ -88,7 +94,10 @@ def packed_series(packing: Packing, buckets: Collection[int] | None, only: DataF
     used = [role for role in roles if packing.sequences.get(role.name)]
     whole = [role for role in used if role.key == key]
     parts = [role for role in used if role.key != key]
-    rows = _packed(packing, whole, buckets, only)
+    if ready is not None and [role.kind for role in whole] == ["target"]:
+        rows = _packed_as_placed(packing, whole[0], ready)
+    else:
+        rows = _packed(packing, whole, buckets, only)
     for role in parts:
         if role.kind == "related":
             rows = with_related(rows, packed_by_part(packing, role, packing.lake.read("related")), role)
@@ -147,6 +156,26 @@ def _packed(
     rows = placed(rows.withColumn("place", F.col("bucket")), packing.info.buckets)
     schema = packing.packed_schema(columns, attributes)
     return mapped(rows, packing.spec(columns, attributes), schema).withColumn("bucket", bucket)
+
+
+def _packed_as_placed(packing: Packing, role: Role, groups: DataFrame) -> DataFrame:
+    """The same of rows that were just grouped: they lie together by bucket already."""
+    columns = {0: dict(role.aggregations)}
+    rows = grouped_rows(packing, groups, role, None)
+    packed = mapped(rows, packing.spec(columns, ()), packing.packed_schema(columns, ()))
+    return packed.withColumn("bucket", packing.lake.bucket(packing.info.buckets))
+
+
+def grouped_rows(packing: Packing, groups: DataFrame, role: Role, sources: Collection[str] | None) -> DataFrame:
+    """Groups of the target (`udfs.cleaning.grouped`) as the packer wants them; of some sources where they are
+    given."""
+    from pyspark.sql import functions as F
+
+    sequences = {s: n for s, n in packing.sequences[role.name].items() if sources is None or s in sources}
+    clear = groups.where(~F.col("#ambiguous"))
+    clear = clear.where(F.col("source").isin(list(sequences))) if sources is not None else clear
+    rows = clear.select(*role.key, ORDINAL, "target", "`target#n`", "source")
+    return _sequenced(rows, sequences).withColumn(KIND, F.lit(0)).withColumn(KEY_HASH, F.xxhash64(*role.key))
 
 
 def long_rows(

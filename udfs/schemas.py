@@ -79,6 +79,7 @@ def _target(layout: Layout) -> TableSchema:
         primary_key=(*layout.key, "timestamp", "source"),
         partition_by=("bucket",),
         checks={"target_finite": "target IS NULL OR (target > double('-inf') AND target < double('inf'))"},
+        properties={"delta.dataSkippingStatsColumns": "timestamp"},  # by key nothing can be skipped, and they cost
     )
 
 
