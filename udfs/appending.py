@@ -130,9 +130,25 @@ def _further(packing: Packing, news: News) -> DataFrame:
         if role.kind == "related":
             table = _since(packing, packing.lake.read("related"), bound)
             rows = with_related(rows, packed_by_part(packing, role, table), role)
+            if news.added.get(role.name):
+                rows = _with_news_of_part(packing, news, rows, role)
         else:
             rows = with_metadata(rows, metadata_by_part(packing, role), role)
     return _as_series(packing, news, rows)
+
+
+def _with_news_of_part(packing: Packing, news: News, rows: DataFrame, role: Role) -> DataFrame:
+    """With the flags of the series whose part of the key has new related rows: they may be late for some."""
+    from pyspark.sql import functions as F
+
+    table = packing.lake.read("related")
+    fresh = long_rows(packing, table, role, 1, news.added[role.name])
+    first = fresh.groupBy(*role.key).agg(F.min(ORDINAL).alias("#first"))
+    some = F.col(_PROFILE)["n_obs"] + F.col(_PROFILE)["n_missing"] > 0
+    late = F.coalesce(some & (F.col("#first") < F.col("start_ordinal")), F.lit(False))
+    rows = rows.join(first, list(role.key), "left")
+    flags = {LATE: F.col(LATE) | late, RELATED: F.col(RELATED) | F.col("#first").isNotNull()}
+    return rows.withColumns(flags).drop("#first")
 
 
 def _there(packing: Packing, news: News) -> DataFrame:

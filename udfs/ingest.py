@@ -220,8 +220,8 @@ def _write_rejects(work: _Commit, rejects: DataFrame | None) -> None:
 
 
 def _touched(work: _Commit) -> set[int] | None:
-    """Buckets with rows, now, of sources that are replaced or dropped; None: all. Sources that only add rows, and
-    metadata, are no reason to pack a bucket again."""
+    """Buckets with rows, now, of sources that are replaced or dropped; None: all, where the rows are of a part of the
+    key. Sources that only add rows, and metadata, are no reason to pack a bucket again."""
     from pyspark.sql import functions as F
 
     lake, changes = work.lake, work.changes
@@ -231,12 +231,12 @@ def _touched(work: _Commit) -> set[int] | None:
     keys = {role.name: role.key for role in roles_of(work.config)}
     for name, sources in changes.replaced.items():
         kind, old = name.split(":")[0], sources - changes.added(name)
-        if kind == "related" and keys.get(name) != lake.layout.key:
-            return None
         if kind == "items" and name not in keys:
             return None
         if kind == "items" or not old:
             continue
+        if kind == "related" and keys.get(name) != lake.layout.key:
+            return None
         if kind == "target":
             rows = lake.read("target").where(F.col("source").isin(sorted(old)))
             buckets |= {row[0] for row in rows.select("bucket").distinct().collect()}

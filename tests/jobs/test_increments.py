@@ -179,3 +179,52 @@ def test_a_new_column_joins_the_tables(spark: SparkSession, make_config: MakeCon
     history = {r["item_id"]: r for r in joined(lake.read("series"), ["item_id"], ["price", "promo"]).collect()}
     assert history["a"][RELATED_PREFIX + "promo"] == [d % 2 for d in range(1, 14)]
     assert history["c"][RELATED_PREFIX + "promo"] == []
+
+
+def test_related_series_of_a_part_of_the_key(spark: SparkSession, make_config: MakeConfig, tmp_path: Path) -> None:
+    days = [
+        {
+            "target": [f"a,{s},2024-01-0{d},{d}" for s in ("s1", "s2", "s3") for d in range(1, 5)],
+            "weather": [f"{s},2024-01-0{d},1{d}" for s in ("s1", "s2") for d in range(1, 7)],
+            "items": ["s1,north", "s2,south"],
+        },
+        {  # s3 gets its first weather, all of it late; s1 more of a future; s2 moves to another region
+            "target": ["a,s1,2024-01-05,5", "b,s2,2024-01-05,6"],
+            "weather": ["s1,2024-01-07,17", "s3,2024-01-02,32"],
+            "items": ["s2,west"],
+        },
+        {"weather": ["s2,2024-01-07,27"], "target": ["a,s2,2024-01-06,7"]},
+    ]
+    heads = {"target": "item_id,store,timestamp,target", "weather": "store,timestamp,temp", "items": "store,region"}
+    found = []
+    for name, groups in (("steps", [[day] for day in days]), ("whole", [days])):
+        folder = tmp_path / name
+        config = make_config(
+            dimensions=["store"],
+            data={
+                "target": {"path": str(folder / "target")},
+                "related": [
+                    {"path": str(folder / "weather"), "key": ["store"], "series": {"temp": {"known_in_future": True}}}
+                ],
+                "items": [{"path": str(folder / "items"), "key": ["store"], "attributes": ["region"]}],
+            },
+            lake={"path": str(folder / "lake"), "buckets": 2},
+        )
+        number = 0
+        for group in groups:
+            for day in group:
+                for kind, rows in day.items():
+                    (folder / kind).mkdir(parents=True, exist_ok=True)
+                    (folder / kind / f"{number}.csv").write_text("\n".join([heads[kind], *rows]) + "\n")
+                number += 1
+            ingest(config, spark)
+        lake = Lake.of(spark, load_config(config))
+        rows = joined(lake.read("series"), ["item_id", "store"], ["temp"]).collect()
+        found.append({
+            (r["item_id"], r["store"]): (r["start"], repr(r["target"]), repr(r["related:temp"]), r["metadata"]["region"])
+            for r in rows
+        })  # fmt: skip
+    steps, whole = found
+    assert steps == whole
+    assert whole["a", "s1"][2:] == ("[11.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0]", "north")
+    assert whole["b", "s2"][3] == "west"
