@@ -221,8 +221,10 @@ def test_related_series_of_a_part_of_the_key(spark: SparkSession, make_config: M
         lake = Lake.of(spark, load_config(config))
         rows = joined(lake.read("series"), ["item_id", "store"], ["temp"]).collect()
         found.append({
-            (r["item_id"], r["store"]): (r["start"], repr(r["target"]), repr(r["related:temp"]), r["metadata"]["region"])
-            for r in rows
+            (row["item_id"], row["store"]): (
+                row["start"], repr(row["target"]), repr(row["related:temp"]), row["metadata"]["region"],
+            )
+            for row in rows
         })  # fmt: skip
     steps, whole = found
     assert steps == whole
