@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from udfs.dense import BEGIN_KIND, ITEM, ITEMS_KIND, KEY_HASH, KIND, LATE, ORDINAL, RELATED, SEQUENCE, Appended
 from udfs.grid import label, period_ordinal
+from udfs.lake import Lake
 from udfs.packing import (
     Packing,
     grouped_rows,
@@ -41,13 +42,13 @@ _MANY_LATE = 0.3
 
 @dataclass(frozen=True)
 class News:
-    """What came. added: role -> sources that no table held a row of before. target: the rows of the target that were
-    read, grouped by source, key and period; first: the first period (ordinal) of them, None without. metadata: whether
-    tables of metadata changed. new_from: sequence of the first source of `added`. packed: buckets that are packed
-    again anyway."""
+    """What came. added: role -> sources that no table held a row of before. rows: by role, the rows that were read,
+    grouped by source, key and period. first: the first period (ordinal) of the target's, None without. metadata:
+    whether tables of metadata changed. new_from: sequence of the first source of `added`. packed: buckets that are
+    packed again anyway."""
 
     added: Mapping[str, Collection[str]]
-    target: DataFrame | None
+    rows: Mapping[str, DataFrame]
     first: int | None
     metadata: bool
     new_from: int
@@ -78,10 +79,9 @@ def _write(packing: Packing, news: News, found: DataFrame) -> None:
     from pyspark.sql import functions as F
 
     lake, key = packing.lake, list(packing.lake.layout.key)
-    n_late, n = F.count_if(F.col(LATE)).alias("late"), F.count(F.lit(1)).alias("n")
-    cells = found.groupBy("bucket").agg(n_late, n).collect()
+    cells = found.groupBy("bucket").agg(F.count_if(F.col(LATE)).alias("late")).collect()
     late = {row["bucket"] for row in cells if row["late"]}
-    whole = {row["bucket"] for row in cells if row["late"] > _MANY_LATE * row["n"] and row["n"] > 1}
+    whole = _mostly(lake, {row["bucket"]: row["late"] for row in cells if row["late"]})
     partly = sorted(late - whole)
     packed = sorted({*news.packed, *whole})
     columns = lake.schemas["series"].names
@@ -103,6 +103,17 @@ def _write(packing: Packing, news: News, found: DataFrame) -> None:
         lake.append("series", on_time.where(F.col("bucket").isin(rest)) if late or packed else on_time)
 
 
+def _mostly(lake: Lake, late: Mapping[int, int]) -> set[int]:
+    """The buckets where many of the series are late. late: how many are."""
+    from pyspark.sql import functions as F
+
+    if not late:
+        return set()
+    series = lake.read("series").where(F.col("bucket").isin(sorted(late)) & (F.col("segment") == 0))
+    sizes = {row["bucket"]: row["count"] for row in series.groupBy("bucket").count().collect()}
+    return {bucket for bucket, n in late.items() if n > max(1, _MANY_LATE * sizes.get(bucket, 0))}
+
+
 # --- the pieces ---
 
 
@@ -117,14 +128,15 @@ def _further(packing: Packing, news: News) -> DataFrame:
     begins = _begins(packing, series)
     target = _new_target(packing, news, whole)
     related = [role for role in used if role.kind == "related"]
-    bound = _bound(packing, news, related, target, begins) if related else None
+    bound = _bound(packing, news, related, target, begins) if related else None  # a job of its own
     long = [begins, *([] if target is None else [target])]
     kinds = {role.name: 1 + i for i, role in enumerate(r for r in whole if r.kind == "related")}
     for role in whole:
         if role.kind == "related":
             long += _related_since(packing, news, role, kinds[role.name], bound)
         elif role.kind == "items" and news.metadata:
-            long.append(long_rows(packing, packing.lake.read("items"), role, ITEMS_KIND))
+            items = long_rows(packing, packing.lake.read("items"), role, ITEMS_KIND)
+            long.append(_elsewhere(packing, news, items))
     rows = _packed(packing, news, whole, long, series)
     for role in parts:
         if role.kind == "related":
@@ -189,9 +201,9 @@ def _elsewhere(packing: Packing, news: News, rows: DataFrame) -> DataFrame:
 def _new_target(packing: Packing, news: News, roles: Collection[Role]) -> DataFrame | None:
     """The rows of the new sources."""
     role = next(role for role in roles if role.kind == "target")
-    if news.target is None or news.first is None:
+    if not news.added.get("target") or news.first is None:
         return None
-    return _elsewhere(packing, news, grouped_rows(packing, news.target, role, news.added["target"]))
+    return _elsewhere(packing, news, grouped_rows(packing, news.rows["target"], role, 0, news.added["target"]))
 
 
 def _since(packing: Packing, table: DataFrame, bound: int | None) -> DataFrame:
@@ -206,21 +218,36 @@ def _bound(
     """The first period where some touched series' piece can begin; None: not known, related rows are read whole."""
     from pyspark.sql import functions as F
 
-    if any(news.added.get(role.name) for role in related) or news.metadata or target is None:
-        return None
     key = list(packing.lake.layout.key)
-    touched = target.select(*key).distinct()
+    came = [role for role in related if news.added.get(role.name)]
+    if news.metadata or any(list(role.key) != key for role in came):
+        return None
+    keys = [] if target is None else [target.select(*key)]
+    keys += [news.rows[role.name].select(*key) for role in came]
+    if not keys:
+        return None
+    touched = reduce(lambda a, b: a.unionByName(b), keys).distinct()
     row = (
         begins.join(touched, key, "left_semi").groupBy(*key).agg(F.max(ORDINAL).alias("end")).agg(F.min("end")).first()
     )
     ends = [news.first, row[0] if row is not None else None]
-    return min(end for end in ends if end is not None)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _related_since(packing: Packing, news: News, role: Role, kind: int, bound: int | None) -> list[DataFrame]:
     """Related rows of the whole key from a period on: of the new sources, and what the others know of then."""
+    from pyspark.sql import functions as F
+
     table = _since(packing, packing.lake.read("related"), bound)
-    return [_elsewhere(packing, news, long_rows(packing, table, role, kind))]
+    added = news.added.get(role.name)
+    if not added:
+        return [_elsewhere(packing, news, long_rows(packing, table, role, kind))]
+    others = [source for source in packing.sequences[role.name] if source not in added]
+    rows = [grouped_rows(packing, news.rows[role.name], role, kind, added)]
+    if others:
+        held = table.where(~F.col("source").isin(sorted(added)))
+        rows.append(long_rows(packing, held, role, kind, others))
+    return [_elsewhere(packing, news, part) for part in rows]
 
 
 def _packed(

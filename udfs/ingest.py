@@ -261,11 +261,11 @@ def common_end(lake: Lake, known: Iterable[Known]) -> int:
 
 def _news(work: _Commit, checked: Checked, packed: set[int]) -> News:
     changes = work.changes
-    target = checked.rows["target"][1] if changes.added("target") else None
+    rows = {name: groups for name, (_, groups) in checked.rows.items()}
     added = {name: changes.added(name) for name in changes.read if not name.startswith("items:")}
     numbers = [k.sequence for k in work.done if k.source in added.get(k.role, ())]
     metadata = any(name.startswith("items:") for name in changes.replaced)
-    return News(added, target, checked.counts.first, metadata, min(numbers, default=0), packed)
+    return News(added, rows, checked.counts.first, metadata, min(numbers, default=0), packed)
 
 
 def _due(work: _Commit) -> set[int]:

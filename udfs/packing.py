@@ -161,21 +161,24 @@ def _packed(
 def _packed_as_placed(packing: Packing, role: Role, groups: DataFrame) -> DataFrame:
     """The same of rows that were just grouped: they lie together by bucket already."""
     columns = {0: dict(role.aggregations)}
-    rows = grouped_rows(packing, groups, role, None)
+    rows = grouped_rows(packing, groups, role, 0, None)
     packed = mapped(rows, packing.spec(columns, ()), packing.packed_schema(columns, ()))
     return packed.withColumn("bucket", packing.lake.bucket(packing.info.buckets))
 
 
-def grouped_rows(packing: Packing, groups: DataFrame, role: Role, sources: Collection[str] | None) -> DataFrame:
-    """Groups of the target (`udfs.cleaning.grouped`) as the packer wants them; of some sources where they are
+def grouped_rows(
+    packing: Packing, groups: DataFrame, role: Role, kind: int, sources: Collection[str] | None
+) -> DataFrame:
+    """Groups of a role's rows (`udfs.cleaning.grouped`) as the packer wants them; of some sources where they are
     given."""
     from pyspark.sql import functions as F
 
     sequences = {s: n for s, n in packing.sequences[role.name].items() if sources is None or s in sources}
     clear = groups.where(~F.col("#ambiguous"))
     clear = clear.where(F.col("source").isin(list(sequences))) if sources is not None else clear
-    rows = clear.select(*role.key, ORDINAL, "target", "`target#n`", "source")
-    return _sequenced(rows, sequences).withColumn(KIND, F.lit(0)).withColumn(KEY_HASH, F.xxhash64(*role.key))
+    values = [quoted(name + end) for name in role.values for end in ("", "#n")]
+    rows = clear.select(*role.key, ORDINAL, *values, "source")
+    return _sequenced(rows, sequences).withColumn(KIND, F.lit(kind)).withColumn(KEY_HASH, F.xxhash64(*role.key))
 
 
 def long_rows(
