@@ -4,7 +4,8 @@
 
 Rows as they come, all series of a day beside each other, in Parquet files; read, checked, aggregated, packed and
 profiled in one ingest with a driver of 2 GB, and then, day by day, one more file with `--increment` points of every
-series. Memory is looked at once a second: the most that the JVM held resident, and the most that all Python workers
+series. Core-seconds count all processes.
+Memory is looked at once a second: the most that the JVM held resident, and the most that all Python workers
 held together (shared pages of forked workers counted once).
 """
 
@@ -26,16 +27,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.spark_job import tree
+from benchmarks.spark_job import cpu_seconds, tree
 
 FIRST_DAY = np.datetime64("2023-01-01", "us")
 FILE_ROWS = 5_000_000
 
 
 @dataclass
-class Memory:
-    """Peaks in bytes: of the JVM, and of the Python workers together."""
+class Used:
+    """What a block used. seconds: wall; cpu: core-seconds of all processes. jvm, workers: peaks in bytes, of the JVM and
+    of the Python workers together."""
 
+    seconds: float = 0.0
+    cpu: float = 0.0
     jvm: int = 0
     workers: int = 0
 
@@ -58,19 +62,21 @@ def look(memory: Memory) -> None:
 
 
 @contextmanager
-def watched() -> Iterator[Memory]:
+def watched() -> Iterator[Used]:
     """Watch the memory while a block runs."""
-    memory, stop = Memory(), threading.Event()
+    memory, stop = Used(), threading.Event()
 
     def watch() -> None:
         while not stop.wait(1.0):
             look(memory)
 
     watcher = threading.Thread(target=watch, daemon=True)
+    began, before = time.perf_counter(), cpu_seconds()
     watcher.start()
     try:
         yield memory
     finally:
+        memory.seconds, memory.cpu = time.perf_counter() - began, cpu_seconds() - before
         stop.set()
         watcher.join()
 
@@ -135,30 +141,27 @@ def main() -> None:
         out = sys.stdout
         out.write(f"{rows:,} rows of {arguments.series:,} series, {size / 2**20:,.0f} MB of Parquet\n")
         with watched() as memory:
-            began = time.perf_counter()
             ingest(settings, spark)
-            whole = time.perf_counter() - began
-        out.write(f"whole      {whole:8.1f} s  {rows / whole:12,.0f} rows/s  {_peaks(memory)}\n")
+        whole = memory
+        out.write(_line("whole", memory, rows) + "\n")
         first = arguments.points
         for day in range(arguments.days):
             write_rows(raw, "day", arguments.series, first, arguments.increment)
             first += arguments.increment
             with watched() as memory:
-                began = time.perf_counter()
                 ingest(settings, spark)
-                seconds = time.perf_counter() - began
-            rows = arguments.series * arguments.increment
-            out.write(
-                f"day {day + 1:3}    {seconds:8.1f} s  {rows / seconds:12,.0f} rows/s  {_peaks(memory)}  "
-                f"{seconds / whole:.3f} of the whole\n"
-            )
+            line = _line(f"day {day + 1}", memory, arguments.series * arguments.increment)
+            shares = f"{memory.seconds / whole.seconds:.3f} of its time, {memory.cpu / whole.cpu:.3f} of its cores"
+            out.write(f"{line}  {shares}\n")
         spark.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _peaks(memory: Memory) -> str:
-    return f"peak memory: JVM {memory.jvm / 2**30:.2f} GB, Python workers {memory.workers / 2**30:.2f} GB"
+def _line(title: str, memory: Used, rows: int) -> str:
+    speed = f"{memory.seconds:8.1f} s {rows / memory.seconds:10,.0f} rows/s {memory.cpu:8.1f} core-s"
+    peaks = f"JVM {memory.jvm / 2**30:.2f} GB, Python workers {memory.workers / 2**30:.2f} GB"
+    return f"{title:8} {speed}  peak memory: {peaks}"
 
 
 if __name__ == "__main__":
