@@ -4,9 +4,8 @@
 
 Rows as they come, all series of a day beside each other, in Parquet files; read, checked, aggregated, packed and
 profiled in one ingest with a driver of 2 GB, and then, day by day, one more file with `--increment` points of every
-series. Core-seconds count all processes.
-Memory is looked at once a second: the most that the JVM held resident, and the most that all Python workers
-held together (shared pages of forked workers counted once).
+series. Core-seconds count all processes. Memory is looked at once a second: the most that the JVM held resident, and
+the most that all Python workers held together (shared pages of forked workers counted once).
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ FILE_ROWS = 5_000_000
 
 @dataclass
 class Used:
-    """What a block used. seconds: wall; cpu: core-seconds of all processes. jvm, workers: peaks in bytes, of the JVM and
-    of the Python workers together."""
+    """What a block used. seconds: wall; cpu: core-seconds of all processes. jvm, workers: peaks in bytes, of the JVM
+    and of the Python workers together."""
 
     seconds: float = 0.0
     cpu: float = 0.0
@@ -44,7 +43,7 @@ class Used:
     workers: int = 0
 
 
-def look(memory: Memory) -> None:
+def look(memory: Used) -> None:
     """Take the memory of this process' tree into the peaks."""
     jvm = workers = 0
     for process in tree():
