@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _METADATA, _LIFECYCLE, _PROFILE = "#metadata", "#lifecycle", "#profile"
+_FEW_TASKS = 8
+"""Tasks that bring forward; each starts a Python worker, and pieces are small."""
 _MANY_LATE = 0.3
 """Share of late series of a bucket above which all of it is packed again."""
 
@@ -266,7 +268,9 @@ def _packed(
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), long)
     wanted = [n for names in columns.values() for c in names for n in (c, f"{c}#n")] + list(attributes)
     rows = rows.withColumns({n: F.lit(None).cast(_kind(n, attributes)) for n in wanted if n not in rows.columns})
-    rows = placed(rows.withColumn("place", bucket), packing.info.buckets)
+    shuffle = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions", "200")))
+    partitions = min(packing.info.buckets, max(shuffle, _FEW_TASKS))
+    rows = placed(rows.withColumn("place", F.pmod(bucket, F.lit(partitions)).cast("int")), partitions)
     kinds = {_LIFECYCLE: "lifecycle", _PROFILE: "profile", _METADATA: "metadata"}
     types = {name: series.schema[column].dataType.simpleString() for name, column in kinds.items() if name in carried}
     flags = {LATE: "boolean", RELATED: "boolean", ITEM: "boolean", SEQUENCE: "int"}
