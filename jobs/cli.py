@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from jobs import upkeep_cli
 from udfs.errors import DONE, FAILED, AlmanacError, InputError, ThresholdError
 
 app = typer.Typer(
@@ -365,6 +366,10 @@ def register(
         verb.render(made)
 
     guarded(action)
+
+
+app.command()(upkeep_cli.optimize)
+app.command()(upkeep_cli.forget)
 
 
 def _with_refit(overrides: list[str] | None, refit: str | None) -> list[str]:

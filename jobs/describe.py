@@ -25,6 +25,7 @@ from udfs.derive_sums import ALL_WINDOWS, SELECTED
 from udfs.errors import InputError
 from udfs.holiday_table import described
 from udfs.lake import Lake, LakeInfo
+from udfs.pieces import latest
 from udfs.views import existing_tables
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _series(lake: Lake) -> SeriesFacts:
     from pyspark.sql import functions as F
 
     rows = lake.read("series")
-    whole = rows.where(F.col("segment") == 0)
+    whole = latest(rows.select(*lake.layout.key, "segment", "lifecycle", "profile"), lake.layout.key)
     span = rows.where(F.col("n") > 0).agg(F.min("start"), F.max("profile.last_observed")).first()
     first, last = (span[0], span[1]) if span is not None else (None, None)
     lifecycle = dict(sorted(_counts(whole, "lifecycle").items()))
@@ -150,13 +151,14 @@ def draw(config: ConfigSource, out: Path, spark: SparkSession | None = None, *, 
 
     lake = open_job(config, spark, overrides=overrides).lake
     lake.identity()
-    series = lake.read("series").where(F.col("segment") == 0)
+    rows = lake.read("series").select(*lake.layout.key, "segment", "profile")
+    series = latest(rows, lake.layout.key)
     if not _has_classes(series):
         raise InputError("the series were packed before profiles had a class; run `almanac ingest` on changed sources")
     known = series.where(F.col("profile.adi").isNotNull() & F.col("profile.cv2").isNotNull())
     some = known.orderBy(F.xxhash64(*lake.layout.key)).limit(SHOWN).select("profile.*")
-    rows = some.select("adi", "cv2", DEMAND_CLASS).collect()
-    draw_classes([row.asDict() for row in rows], known.count(), out)
+    points = some.select("adi", "cv2", DEMAND_CLASS).collect()
+    draw_classes([point.asDict() for point in points], known.count(), out)
     return out
 
 

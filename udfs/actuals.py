@@ -24,7 +24,7 @@ from udfs.holiday_table import REGION, TABLE
 from udfs.lake import Lake, quoted
 from udfs.living import without_ended_steps
 from udfs.observing import calendar_groups, fill_group_columns, fill_groups, fill_rules, needs_region, observing
-from udfs.stage import joined
+from udfs.pieces import joined
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -41,7 +41,7 @@ def registration(lake: Lake, catalog: str | None = None, schema: str | None = No
     statements = [f"CREATE SCHEMA IF NOT EXISTS {quoted(*place)}"]
     if lake.place.path is not None:
         statements += [_external_table(lake, table, place) for table in tables]
-    queries = view_queries(lake, lambda table: quoted(*place, table), tables)
+    queries = view_queries(lake, lambda table: quoted(*place, table), tables, lasting=True)
     statements += [f"CREATE OR REPLACE VIEW {quoted(*place, view)} AS {query}" for view, query in queries.items()]
     return statements
 

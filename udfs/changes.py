@@ -33,6 +33,7 @@ class Known:
     n_rows: int = 0
     n_rejected: int = 0
     ingested_at: datetime = _NEVER
+    last_period: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Changes:
     removed: By
     interrupted: bool
     stale: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the user should know of the sources."""
 
     @property
     def nothing(self) -> bool:
@@ -67,8 +70,11 @@ class Changes:
 
     def new_sources(self) -> int:
         """How many of the sources to read are not known yet."""
-        known = {(k.role, k.source) for k in self.known}
-        return sum((role, s) not in known for role, sources in self.read.items() for s in sources)
+        return sum(len(self.added(role)) for role in self.read)
+
+    def added(self, role: str) -> frozenset[str]:
+        """The sources to read for a role that are not known yet: no table holds a row of theirs."""
+        return self.read.get(role, frozenset()) - {k.source for k in self.known if k.role == role}
 
 
 def known_sources(lake: Lake) -> tuple[Known, ...]:
@@ -78,8 +84,13 @@ def known_sources(lake: Lake) -> tuple[Known, ...]:
     return tuple(Known(**row.asDict()) for row in lake.read("sources").collect())
 
 
-def find_changes(located: Sequence[Located], known: Iterable[Known], mode: Literal["incremental", "full"]) -> Changes:
-    """Compare what is there with what the lake holds."""
+def find_changes(
+    located: Sequence[Located],
+    known: Iterable[Known],
+    mode: Literal["incremental", "full"],
+    superseded: Mapping[str, frozenset[str]] | None = None,
+) -> Changes:
+    """Compare what is there with what the lake holds. superseded: role -> sources to drop in any mode."""
     held = {(k.role, k.source): k for k in known}
     read: By = {}
     named = set()
@@ -93,13 +104,14 @@ def find_changes(located: Sequence[Located], known: Iterable[Known], mode: Liter
         )
         if due:
             read[role.name] = due
-    removed: By = {}
+    removed: By = dict(superseded or {})
     for name, source in held.keys() - named if mode == "full" else ():
         removed[name] = removed.get(name, frozenset()) | {source}
     mappings = {each.role.name: each.role.mapping for each in located}
     stale = sorted(
         k.source for k in held.values()
-        if (k.role, k.source) not in named and mode != "full" and k.mapping != mappings.get(k.role, k.mapping)
+        if (k.role, k.source) not in named and k.source not in removed.get(k.role, ())
+        and k.mapping != mappings.get(k.role, k.mapping)
     )  # fmt: skip
     interrupted = any(k.fingerprint == PENDING for k in held.values())
     return Changes(tuple(held.values()), read, removed, interrupted, tuple(stale))
@@ -138,9 +150,13 @@ def while_working(changes: Changes) -> list[Known]:
 
 
 def when_done(
-    changes: Changes, located: Sequence[Located], counts: Mapping[tuple[str, str], tuple[int, int]]
+    changes: Changes,
+    located: Sequence[Located],
+    counts: Mapping[tuple[str, str], tuple[int, int]],
+    last_periods: Mapping[str, datetime] | None = None,
 ) -> list[Known]:
-    """`sources` after the ingest. counts: (role, source) -> rows read and rows refused."""
+    """`sources` after the ingest. counts: (role, source) -> rows read and rows refused. last_periods: of the target's
+    sources that were read."""
     now = datetime.now(timezone.utc)
     parts = {(e.role.name, s): (f, e.role.mapping) for e in located for s, f in e.parts.items()}
     gone = {(name, s) for name, sources in changes.removed.items() for s in sources}
@@ -152,7 +168,8 @@ def when_done(
         if known.source in changes.read.get(known.role, ()):
             fingerprint, mapping = parts[place]
             n_rows, n_rejected = counts.get(place, (0, 0))
-            known = Known(*place, known.sequence, fingerprint, mapping, n_rows, n_rejected, now)
+            last = (last_periods or {}).get(known.source) if known.role == "target" else None
+            known = Known(*place, known.sequence, fingerprint, mapping, n_rows, n_rejected, now, last)
         elif known.fingerprint == PENDING:
             known = replace(known, fingerprint=UNKNOWN)
         rows.append(known)

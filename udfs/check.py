@@ -15,7 +15,7 @@ from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
 from udfs.lake import Lake, LakeInfo
 from udfs.placement import placed
-from udfs.resolution import ENOUGH_VOTES, counted_with_steps, frequency_notes, sample_for, times_and_steps
+from udfs.resolution import ENOUGH_VOTES, found_steps, frequency_notes, sample_for, times_and_steps
 from udfs.roles import Role
 from udfs.sources import Located
 from udfs.unreadable import explained
@@ -34,6 +34,8 @@ class InputRows:
     located: Located
     sources: Collection[str]
     raw: DataFrame
+    some_left_out: bool = False
+    """Whether rows of forgotten items are not among them."""
 
     @property
     def role(self) -> Role:
@@ -46,14 +48,16 @@ class Counts:
     """(role, source, reason) -> rows; the reason of accepted rows is empty."""
 
     cells: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
-    last_ordinal: int | None = None
-    """The last period of the target's accepted rows."""
     times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Source of the target -> its first and last time, microseconds."""
     steps: Mapping[str, int] = field(default_factory=dict)
     """Step of the timestamps -> series of the target that have it (see `udfs.resolution`)."""
     notes: tuple[str, ...] = ()
     """What the user should know of the timestamps."""
+    ends: Mapping[str, int] = field(default_factory=dict)
+    """Of each source of the target, the last period (ordinal) of its accepted rows."""
+    first: int | None = None
+    """The first period of the target's accepted rows."""
 
     def rows(self, role: str | None = None) -> dict[str, int]:
         """Rows read by role."""
@@ -92,6 +96,12 @@ class Checked:
     rows: Mapping[str, tuple[Role, DataFrame]]
     inputs: Sequence[Cleaner]
 
+    def release(self) -> None:
+        """Let go of the rows that were kept."""
+        for each in self.inputs:
+            if each.kept is not None:
+                each.kept.unpersist()
+
     def rejects(self) -> DataFrame | None:
         """Rows of the table `rejects`; None when there are none."""
         parts = [each.rejects() for each in self.inputs if self.counts.rejected(each.role.name)]
@@ -110,6 +120,8 @@ class Cleaner:
     key: tuple[str, ...]
     known: DataFrame | None = None
     tells: bool = True
+    kept: DataFrame | None = None
+    """All rows, grouped and kept on disk: read and brought together once for counting, writing and packing."""
 
     @property
     def role(self) -> Role:
@@ -130,7 +142,18 @@ class Cleaner:
         """Valid rows by source, key and period."""
         from pyspark.sql import functions as F
 
+        if self.kept is not None:
+            return self.kept.where(F.col(REASON).isNull()).drop(REASON)
         return self._grouped(self.marked().where(F.col(REASON).isNull()))
+
+    def keeping(self) -> Cleaner:
+        """With the rows kept; without where the session keeps nothing."""
+        from pyspark import StorageLevel
+
+        try:
+            return replace(self, kept=self._grouped(self.marked(), REASON).persist(StorageLevel.DISK_ONLY))
+        except Exception:  # serverless sessions
+            return self
 
     def _grouped(self, rows: DataFrame, *more: str) -> DataFrame:
         """Grouped where the rows of a bucket are: most periods have one row, so that aggregating before the shuffle
@@ -146,23 +169,18 @@ class Cleaner:
         return grouped(placed(rows.withColumn("place", place), partitions), self.role, "place", *more)
 
     def counted(self) -> DataFrame:
-        """role, source, reason ('' for accepted), n, end (the last period), and of the target what
-        `udfs.resolution.counted_with_steps` adds."""
+        """role, source, reason ('' for accepted), n, begin and end (the first and the last period)."""
         from pyspark.sql import functions as F
 
-        if self.tells and self.role.kind == "target" and not has_ambiguity(self.role):
-            sources = len(self.rows.sources)
-            found = counted_with_steps(self.marked(), self.role.key, sources, self.sample)
-            return found.select(F.lit(self.role.name).alias("role"), *found.columns)
         reason, n = F.col(REASON), F.count(F.lit(1))
-        rows = self.marked()
-        if has_ambiguity(self.role):
-            rows = self._grouped(rows, REASON)
+        rows = self.marked() if self.kept is None else self.kept
+        if self.kept is not None or has_ambiguity(self.role):
+            rows = self._grouped(rows, REASON) if self.kept is None else rows
             reason = F.coalesce(reason, F.when(F.col("#ambiguous"), F.lit("duplicate")))
             n = F.sum("#rows")
-        end = F.max(ORDINAL) if self.role.timed else F.lit(None).cast("bigint")
+        ends = [f(ORDINAL) if self.role.timed else F.lit(None).cast("bigint") for f in (F.min, F.max)]
         group = ("source", F.coalesce(reason, F.lit("")).alias("reason"))
-        counts = rows.groupBy(*group).agg(n.alias("n"), end.alias("end"))
+        counts = rows.groupBy(*group).agg(n.alias("n"), ends[0].alias("begin"), ends[1].alias("end"))
         return counts.select(F.lit(self.role.name).alias("role"), *counts.columns)
 
     @cached_property
@@ -170,12 +188,12 @@ class Cleaner:
         """One in how many series is asked for the step of its timestamps."""
         return sample_for(self.rows.raw, len(self.rows.sources))
 
-    def steps(self) -> DataFrame:
-        """What the target's timestamps tell, from all valid rows of every series: as `counted_with_steps`."""
+    def steps(self, sample: int) -> DataFrame:
+        """What the target's timestamps tell, from the valid rows of one in `sample` series: see `found_steps`."""
         from pyspark.sql import functions as F
 
         rows = self.marked().where(F.col(REASON).isNull())
-        return counted_with_steps(rows, self.role.key, len(self.rows.sources), 1)
+        return found_steps(rows, self.role.key, len(self.rows.sources), sample)
 
     def rejects(self) -> DataFrame:
         from pyspark.sql import functions as F
@@ -209,52 +227,68 @@ def require_columns(inputs: Sequence[InputRows]) -> None:
 
 
 def check(
-    lake: Lake, config: Config, info: LakeInfo, inputs: Sequence[InputRows], replaced: By, *, fresh: bool
+    lake: Lake,
+    config: Config,
+    info: LakeInfo,
+    inputs: Sequence[InputRows],
+    replaced: By,
+    *,
+    fresh: bool,
+    keep: bool = False,
 ) -> Checked:
-    """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little."""
+    """Count what can be used, in one Spark job. Raises InputError when that is nothing, or too little.
+
+    keep: the target's rows are kept on disk, until `Checked.release`.
+    """
     frequency = Frequency.parse(info.frequency)
     cleaners = [Cleaner(rows, frequency, config.time_zone, info.buckets, config.key) for rows in inputs]
     if config.ingest.frequency_check.otherwise == "ignore" and not config.ingest.partial_periods.drops:
         cleaners = [replace(each, tells=False) for each in cleaners]
+    if keep:
+        cleaners = [each.keeping() if each.role.kind == "target" else each for each in cleaners]
     known = [_with_known(lake, config, each, cleaners, replaced, fresh=fresh) for each in cleaners]
     places = {each.role.place: each.rows.located.where for each in known}
     if not known:
         return Checked(Counts(), {}, ())
-    with explained("the input", places):
-        parts = (each.counted() for each in known)
-        counted = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts).collect()
-        timed = _timed(known, counted)
-    ends = [row["end"] for row in counted if row["role"] == "target" and not row["reason"]]
-    cells: dict[tuple[str, str, str], int] = {}
-    for row in counted:
-        cell = (row["role"], row["source"], row["reason"])
-        cells[cell] = cells.get(cell, 0) + int(row["n"])
-    times, steps = times_and_steps(timed)
-    how = config.data.target.aggregation
-    notes = tuple(frequency_notes(config.ingest.frequency_check, frequency, how, steps))
-    counts = Counts(cells, max(ends, default=None), times, steps, notes)
-    # Looking for unknown items is a join: left out where the count says that there are none.
-    needed = [
-        each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None) for each in known
-    ]
-    for each in needed:
-        _judge(config, each, counts)
+    try:
+        with explained("the input", places):
+            counted = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in known)).collect()
+            counts = _with_times(config, frequency, counts_of(counted), known)
+        # Looking for unknown items is a join: left out where the count says that there are none.
+        needed = [
+            each if counts.rejected(each.role.name).get("unknown_item") else replace(each, known=None)
+            for each in known
+        ]
+        for each in needed:
+            _judge(config, each, counts)
+    except BaseException:
+        Checked(Counts(), {}, known).release()
+        raise
     return Checked(counts, {each.role.name: (each.role, each.groups()) for each in needed}, needed)
 
 
-def _timed(cleaners: Sequence[Cleaner], counted: Sequence[Row]) -> Sequence[Row]:
-    """Rows with what the target's timestamps tell: those counted, or those of a pass of its own where the count could
-    not tell (rows that may contradict each other) or asked too few series."""
+def counts_of(rows: Sequence[Row]) -> Counts:
+    """Collected rows of `Cleaner.counted` as counts."""
+    target = [row for row in rows if row["role"] == "target" and not row["reason"]]
+    cells = {(row["role"], row["source"], row["reason"]): int(row["n"]) for row in rows}
+    first = min((row["begin"] for row in target), default=None)
+    return Counts(cells, ends={row["source"]: row["end"] for row in target}, first=first)
+
+
+def _with_times(config: Config, frequency: Frequency, counts: Counts, cleaners: Sequence[Cleaner]) -> Counts:
+    """With what the target's timestamps tell. A sample of the series tells as much and costs less; all are asked where
+    too few of it can tell, and where the raw times themselves are needed (`ingest.partial_periods`)."""
     target = next((each for each in cleaners if each.role.kind == "target"), None)
     if target is None or not target.tells:
-        return ()
-    if has_ambiguity(target.role):
-        return target.steps().collect()
-    own = [row for row in counted if row["role"] == target.role.name]
-    asked = sum(row["n_series"] for row in own)
-    if target.sample > 1 and asked < ENOUGH_VOTES:
-        return target.steps().collect()
-    return own
+        return counts
+    sample = 1 if config.ingest.partial_periods.drops else target.sample
+    rows = target.steps(sample).collect()
+    if sample > 1 and sum(row["n_series"] for row in rows) < ENOUGH_VOTES:
+        rows = target.steps(1).collect()
+    times, steps = times_and_steps(rows)
+    how = config.data.target.aggregation
+    notes = tuple(frequency_notes(config.ingest.frequency_check, frequency, how, steps))
+    return replace(counts, times=times, steps=steps, notes=notes)
 
 
 def _judge(config: Config, cleaner: Cleaner, counts: Counts) -> None:
@@ -262,6 +296,8 @@ def _judge(config: Config, cleaner: Cleaner, counts: Counts) -> None:
     role, where = cleaner.role, cleaner.rows.located.where
     total = counts.rows().get(role.name, 0)
     if not total:
+        if cleaner.rows.some_left_out:
+            return
         raise InputError(f"{role.place}: {where} has no rows")
     refused = counts.rejected(role.name)
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in refused.items())
@@ -297,7 +333,8 @@ def _with_known(
     for other in cleaners:
         theirs = {*other.role.key, *(other.role.values if other.role.kind == "items" else ())}
         if other.role.kind != "related" and set(role.key) <= theirs:
-            parts.append(other.marked().where(F.col(REASON).isNull()).select(*role.key))
+            rows = other.marked() if other.kept is None else other.kept
+            parts.append(rows.where(F.col(REASON).isNull()).select(*role.key))
     if not fresh:
         old = lake.read("target").where(~F.col("source").isin(sorted(replaced.get("target", ()))))
         parts += [old.select(*role.key)] if set(role.key) <= set(config.key) else []

@@ -21,9 +21,10 @@ from udfs.cold_columns import feature_columns
 from udfs.config.cold_start import ColdStart, cold_below
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, quoted
+from udfs.pieces import joined, latest
 from udfs.runs import Run
 from udfs.spec import ColdStartSpec, TaskSpec
-from udfs.stage import StageInput, joined
+from udfs.stage import StageInput
 from udfs.work import RunPlan
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _donor_rows(source: StageInput, plan: RunPlan, section: ColdStart, reach: _R
     series = lake.read("series", source.version)
     features = feature_columns(source.config, section)
     metadata = [F.col("metadata")[name].alias(column) for name, column in features.items() if column != name]
-    first = series.where(F.col("segment") == 0).where(_long_enough(plan, reach, spec))
+    first = latest(series, key).where(_long_enough(plan, reach, spec))
     narrow = first.select(*key, *metadata, F.xxhash64(*key).alias("#hash"))
     cell = [c for name, c in features.items() if c != name]
     order = Window.partitionBy(F.xxhash64(*cell) if cell else F.lit(0)).orderBy("#hash", *key)
@@ -113,10 +114,10 @@ def _donor_rows(source: StageInput, plan: RunPlan, section: ColdStart, reach: _R
     else:
         prices = [F.col(f"related.{quoted(name)}") for name in price]
     size = F.size("target")
-    latest = F.greatest(size - reach.keep, F.lit(0))
+    skipped = F.greatest(size - reach.keep, F.lit(0))
 
     def slice_of(column: Column) -> Column:
-        return F.slice(column, latest + 1, reach.keep)
+        return F.slice(column, skipped + 1, reach.keep)
 
     wide = rows.select(
         *key,

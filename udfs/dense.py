@@ -20,15 +20,28 @@ from forecasting.closures import Mask, OpeningHours
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.lifecycle import SilenceRule
 from udfs.arrow import ragged_lists, timestamps
-from udfs.life_states import state_columns
+from udfs.described import described
 from udfs.observing import hidden_periods
 from udfs.profile_columns import counts_without, shape_columns
 
 KEY_HASH, KIND, ORDINAL, SEQUENCE = "#hash", "#kind", "#ordinal", "#sequence"
-TARGET_KIND, ITEMS_KIND = 0, -1
+TARGET_KIND, ITEMS_KIND, BEGIN_KIND = 0, -1, -2
+LATE, RELATED, ITEM = "#late", "#related", "#item"
+"""Columns of further pieces: new rows lie before the end, new related values came, a row of metadata is there."""
 BATCH_ROWS = 65_536
 BATCH_VALUES = 4_000_000
 """Numbers in one dense array at most: 32 MB."""
+
+
+@dataclass(frozen=True)
+class Appended:
+    """How a further piece is packed. A row of kind -2 is a piece that is there already: its period is the one behind
+    its end (NULL without history), its sequence the number of the piece. The columns `carried` of a key's last such
+    row are given on. new_from: sequence of the first source that is new.
+    """
+
+    carried: tuple[str, ...]
+    new_from: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +53,8 @@ class PackSpec:
     end. missing_is_zero: for the class of demand, a period without a row had none. bare: only the related columns are
     packed, each key from its first period (tables keyed by a part of the key). first, last: periods before and after
     have no target (see `udfs.periods`); None: all have. masks, week, open_column: what is no observation and does not
-    count in the profile (see `udfs.observing`). silence: when it is long.
+    count in the profile (see `udfs.observing`). silence: when it is long. appended: what is packed are further pieces
+    of series, see `udfs.appending`.
     """
 
     key: tuple[str, ...]
@@ -57,6 +71,7 @@ class PackSpec:
     week: OpeningHours | None = None
     open_column: str | None = None
     silence: SilenceRule = field(default_factory=SilenceRule)
+    appended: Appended | None = None
 
     @property
     def related(self) -> tuple[tuple[int, str], ...]:
@@ -151,7 +166,12 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
         return pa.RecordBatch.from_pydict(columns)
     with_rows = by_kind[TARGET_KIND]["target"]
     target = _between(with_rows, spec.first, spec.last)
-    start, offsets = _extent(target, n, spec.common_end + 1)
+    behind = None
+    if spec.appended is not None:
+        behind = pieces_before(table, kind, row_key, n)
+        late = _late(table, kind, row_key, behind, spec.appended.new_from)
+        target = _behind(target, behind)
+    start, offsets = _extent(target, n, spec.common_end + 1, behind)
     dense = np.full(int(offsets[-1]), np.nan)
     dense[offsets[target.key] + target.ordinal - start[target.key]] = target.value
     frequency = Frequency.parse(spec.frequency)
@@ -163,7 +183,7 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
     }
     related = {name: _through_last_known(by_kind[k][name], start) for k, name in spec.related}
     columns |= {name: ragged_lists(*lists) for name, lists in related.items()}
-    columns |= _described(dense, offsets, start, frequency, spec)
+    columns |= described(dense, offsets, start, frequency, spec)
     packed = SeriesBatch(dense, offsets, start, frequency, [""] * n)
     hidden = hidden_periods(spec.masks, spec.week, spec.open_column, packed, related)
     columns |= shape_columns(dense, offsets, start, frequency, spec.missing_is_zero, hidden)
@@ -174,6 +194,12 @@ def _pack_piece(spec: PackSpec, table: pa.Table, first: Int64Array) -> pa.Record
     known = np.zeros(n, dtype=bool)
     known[with_rows.key] = True
     known[row_key[is_item]] = True
+    if spec.appended is not None and behind is not None:
+        known |= behind.row >= 0
+        columns |= late
+        columns[ITEM] = pa.array(np.isin(np.arange(n), row_key[is_item]))
+        last = pa.array(behind.row, mask=behind.row < 0)
+        columns |= {c: table.column(c).combine_chunks().take(last) for c in (*spec.appended.carried, SEQUENCE)}
     batch = pa.RecordBatch.from_pydict(columns)
     return batch if known.all() else batch.filter(pa.array(known))
 
@@ -266,13 +292,57 @@ def _own_start(columns: Sequence[_Points], n: int) -> Int64Array:
     return start
 
 
-def _extent(points: _Points, n: int, empty_start: int) -> tuple[Int64Array, Int64Array]:
-    """Start ordinal and dense offsets of each key; a key without points is empty and starts at `empty_start`."""
+@dataclass(frozen=True)
+class _Behind:
+    """Of each key the row of its last piece (-1: none), and the period behind its end where it has one (`there`)."""
+
+    row: Int64Array
+    ordinal: Int64Array
+    there: npt.NDArray[np.bool_]
+
+
+def pieces_before(table: pa.Table, kind: npt.NDArray[np.int32], row_key: Int64Array, n: int) -> _Behind:
+    """What the rows of kind -2 say of each key."""
+    rows = np.flatnonzero(kind == BEGIN_KIND)
+    rows = rows[np.lexsort((table.column(SEQUENCE).to_numpy()[rows], row_key[rows]))]
+    row = np.full(n, -1, dtype=np.int64)
+    row[row_key[rows]] = rows  # the last of several wins
+    ordinals = table.column(ORDINAL).combine_chunks()
+    there = (row >= 0) & ordinals.is_valid().to_numpy(zero_copy_only=False)[row]
+    return _Behind(row, np.where(there, pc.fill_null(ordinals, 0).to_numpy()[row], 0), there)
+
+
+def _late(
+    table: pa.Table, kind: npt.NDArray[np.int32], row_key: Int64Array, behind: _Behind, new_from: int
+) -> dict[str, pa.Array]:
+    """Whether a key has new rows that lie before the end of its last piece, and whether it has new related values."""
+    fresh = (kind >= TARGET_KIND) & (table.column(SEQUENCE).to_numpy() >= new_from)
+    ordinal = pc.fill_null(table.column(ORDINAL).combine_chunks(), 0).to_numpy()
+    early = fresh & behind.there[row_key] & (ordinal < behind.ordinal[row_key])
+    late, related = (np.zeros(len(behind.row), dtype=bool) for _ in range(2))
+    late[row_key[early]] = True
+    related[row_key[fresh & (kind > TARGET_KIND)]] = True
+    return {LATE: pa.array(late), RELATED: pa.array(related)}
+
+
+def _behind(points: _Points, behind: _Behind) -> _Points:
+    """The points that do not lie before the end of the last piece."""
+    used = ~behind.there[points.key] | (points.ordinal >= behind.ordinal[points.key])
+    return (
+        points if used.all() else _Points(*(getattr(points, f)[used] for f in ("key", "ordinal", "value", "weight")))
+    )
+
+
+def _extent(points: _Points, n: int, empty_start: int, behind: _Behind | None = None) -> tuple[Int64Array, Int64Array]:
+    """Start ordinal and dense offsets of each key; a key without points is empty and starts at `empty_start`. behind:
+    where a further piece begins."""
     bounds = np.searchsorted(points.key, np.arange(n + 1))
     some = np.diff(bounds) > 0
     start = np.full(n, empty_start, dtype=np.int64)
     length = np.zeros(n, dtype=np.int64)
     start[some] = points.ordinal[bounds[:-1][some]]
+    if behind is not None:
+        start = np.where(behind.there, behind.ordinal, start)
     length[some] = points.ordinal[bounds[1:][some] - 1] - start[some] + 1
     return start, np.concatenate(([0], np.cumsum(length)))
 
@@ -287,34 +357,6 @@ def _through_last_known(points: _Points, start: Int64Array) -> tuple[FloatArray,
     dense = np.full(int(offsets[-1]), np.nan)
     dense[offsets[key] + position] = points.value[used]
     return dense, offsets
-
-
-def _described(
-    dense: FloatArray, offsets: Int64Array, start: Int64Array, frequency: Frequency, spec: PackSpec
-) -> dict[str, pa.Array]:
-    """Lifecycle (see `forecasting.lifecycle`) and profile of each series."""
-    n = len(start)
-    length = np.diff(offsets)
-    where = np.flatnonzero(~np.isnan(dense))
-    key = np.searchsorted(offsets, where, side="right") - 1
-    n_obs = np.bincount(key, minlength=n)
-    position = where - offsets[key]
-    last = np.full(n, -1, dtype=np.int64)
-    np.maximum.at(last, key, position)
-    observed = n_obs > 0
-    end = start + length - 1 if spec.per_series else np.full(n, spec.common_end)
-    total = np.bincount(key, weights=dense[where], minlength=n)
-    labels = timestamps(frequency.labels(start + np.maximum(last, 0)))
-    zeros = np.bincount(key, weights=dense[where] == 0, minlength=n)
-    empty = pa.array(~observed)
-    return {
-        **state_columns(dense, offsets, start, end, spec.silence, frequency.season_length),
-        "n_obs": pa.array(n_obs.astype(np.int32)),
-        "n_missing": pa.array((length - n_obs).astype(np.int32)),
-        "n_zero": pa.array(zeros.astype(np.int32)),
-        "mean": pa.array(total / np.maximum(n_obs, 1), mask=~observed),
-        "last_observed": pc.if_else(empty, pa.scalar(None, labels.type), labels),
-    }
 
 
 def _latest_metadata(

@@ -24,6 +24,7 @@ from udfs.derive_sums import ArrowStep, in_pieces
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
 from udfs.members import ENSEMBLE
+from udfs.pieces import latest
 from udfs.runs import find
 from udfs.segments import segment_column, segment_name
 
@@ -222,5 +223,5 @@ def only_candidates(lake: Lake, run_id: str, config: Config) -> DataFrame:
         "reason": F.lit(ONLY_CANDIDATE),
         "factors": F.lit(None).cast("array<double>"),
     }
-    first_pieces = series.where(F.col("segment") == 0)
-    return first_pieces.select(*(constants.get(n, F.col(n)).alias(n) for n in lake.schemas["selection"].names))  # type: ignore[attr-defined]
+    rows = latest(series, lake.layout.key)
+    return rows.select(*(constants.get(n, F.col(n)).alias(n) for n in lake.schemas["selection"].names))  # type: ignore[attr-defined]

@@ -62,7 +62,8 @@ def read_fan(lake: Lake, run: Run, item: str) -> Fan:
 
 def _fan(item: str, run: Run, frequency: Frequency, pieces: list[Row], found: Row) -> Fan:
     values = np.array([v for piece in pieces for v in piece["target"]], dtype=np.float64)
-    begin = int(frequency.ordinals(to_microseconds([pieces[0]["start"]]))[0])
+    begun = next((piece for piece in pieces if piece["n"]), pieces[0])
+    begin = int(frequency.ordinals(to_microseconds([begun["start"]]))[0])
     first = int(frequency.ordinals(to_microseconds([found["forecast_start"]]))[0])
     seen = max(0, min(first - begin, len(values)))
     mean = np.array(found["mean"], dtype=np.float64)

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from forecasting.frequency import Frequency
+from udfs.appending import News, bring_forward
 from udfs.changes import (
     By,
     Changes,
@@ -28,6 +30,8 @@ from udfs.changes import (
 from udfs.check import Checked, Counts, InputRows, check, choose_frequency, require_columns
 from udfs.cleaning import partials
 from udfs.config import Config
+from udfs.delta_source import grown, superseded
+from udfs.forget import forgotten, without_forgotten
 from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
 from udfs.periods import dropped_notes, keep_times, kept_periods
@@ -86,7 +90,9 @@ def ingest_sources(lake: Lake, config: Config, frames: Mapping[str, DataFrame] |
     roles = roles_of(config)
     located = locate(lake.spark, roles, frames or {})
     known = known_sources(lake) if info else ()
-    changes = find_changes(located, known, config.ingest.mode)
+    located, notes = grown(lake.spark, located, known)
+    changes = find_changes(located, known, config.ingest.mode, superseded(located, known))
+    changes = replace(changes, notes=notes)
     if known:
         changes = with_unknown_items(changes, located, lake)
     links = read_links(lake, config, info)
@@ -111,16 +117,28 @@ def _linked(lake: Lake, config: Config, report: IngestReport, links: Links) -> I
 def _update(
     lake: Lake, config: Config, info: LakeInfo | None, located: Sequence[Located], changes: Changes
 ) -> IngestReport:
-    raw = [
-        InputRows(each, changes.read[each.role.name], read(lake.spark, each, changes.read[each.role.name]))
-        for each in located
-        if each.role.name in changes.read
-    ]
+    kept_out = forgotten(lake)
+    raw = []
+    for each in located:
+        sources = changes.read.get(each.role.name)
+        if sources is not None:
+            rows = without_forgotten(read(lake.spark, each, sources), each.role, config.key, kept_out)
+            raw.append(InputRows(each, sources, rows, bool(kept_out)))
     require_columns(raw)
     planned = info or LakeInfo.planned(config, choose_frequency(config, raw).name)
-    checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh)
-    info = info or lake.identify(config, planned.frequency)
-    done = when_done(changes, located, checked.counts.of_sources())
+    checked = check(lake, config, planned, raw, changes.replaced, fresh=changes.fresh, keep=True)
+    try:
+        return _write(lake, config, info or lake.identify(config, planned.frequency), located, changes, checked)
+    finally:
+        checked.release()
+
+
+def _write(
+    lake: Lake, config: Config, info: LakeInfo, located: Sequence[Located], changes: Changes, checked: Checked
+) -> IngestReport:
+    frequency = Frequency.parse(info.frequency)
+    ends = {source: _label(frequency, end) for source, end in checked.counts.ends.items()}
+    done = when_done(changes, located, checked.counts.of_sources(), ends)
     _commit(_Commit(lake, config, info, changes, done), checked)
     grid = Frequency.parse(info.frequency)
     dropped = dropped_notes(lake, grid, kept_periods(lake, config, grid))
@@ -143,11 +161,11 @@ def _commit(work: _Commit, checked: Checked) -> None:
     lake, changes = work.lake, work.changes
     leftovers = lake.exists("rejects")
     _at_once([partial(lake.ensure, table) for table in TABLES])
-    everything = changes.fresh or changes.interrupted
     if not changes.fresh:
         lake.replace("sources", _sources(lake, while_working(changes)), {})
-    before = None if everything else _touched(work)
-    whole_before = None if everything else kept_periods(lake, work.config, Frequency.parse(work.info.frequency))
+    grid = Frequency.parse(work.info.frequency)
+    before = _touched(work)
+    whole_before = None if before is None else kept_periods(lake, work.config, grid)
     tables = ("target", "related", "items")
     writes: list[Callable[[], None]] = [partial(_write_rows, work, table, checked.rows) for table in tables]
     rejects = checked.rejects()
@@ -155,23 +173,14 @@ def _commit(work: _Commit, checked: Checked) -> None:
         writes.append(partial(_write_rejects, work, rejects))
     _at_once(writes)
     keep_times(lake, work.config, checked.counts, changes.replaced.get("target", ()), fresh=changes.fresh)
-    whole = kept_periods(lake, work.config, Frequency.parse(work.info.frequency))
-    known_end = checked.counts.last_ordinal if changes.fresh else None
-    after = _touched(work) if known_end is None else _Touched(known_end, None)
-    buckets: set[int] | None = None
-    same_periods = whole == whole_before
-    if (
-        before is not None
-        and same_periods
-        and before.end == after.end
-        and before.buckets is not None
-        and after.buckets is not None
-    ):
-        buckets = before.buckets | after.buckets
-    packing = Packing(lake, work.config, work.info, sequences(work.done), after.end, whole)
-    if buckets is None or buckets:
-        where = {} if buckets is None else {"bucket": sorted(buckets)}
-        lake.replace("series", packed_series(packing, buckets), where)
+    whole = kept_periods(lake, work.config, grid)
+    packing = Packing(lake, work.config, work.info, sequences(work.done), common_end(lake, work.done), whole)
+    after = None if before is None or whole != whole_before else _touched(work)
+    if before is None or after is None:
+        ready = checked.rows["target"][1] if changes.fresh and "target" in checked.rows else None
+        lake.replace("series", packed_series(packing, None, ready=ready), {})
+    else:
+        bring_forward(packing, _news(work, checked, before | after | _due(work)))
     lake.replace("sources", _sources(lake, work.done), {})
 
 
@@ -207,7 +216,9 @@ def _write_rows(work: _Commit, table: str, rows: Mapping[str, tuple[Role, DataFr
             lake.replace(table, reduce(lambda a, b: a.unionByName(b), made.values()), {})
         return
     for name, sources in changes.replaced.items():
-        if name.split(":")[0] == table:
+        if name.split(":")[0] == table and sources == changes.added(name):
+            lake.append(table, made[name])
+        elif name.split(":")[0] == table:
             where: dict[str, Any] = {"source": sorted(sources)} | ({} if table == "target" else {"role": name})
             lake.replace(table, made.get(name, lake.rows(table, [])), where)
 
@@ -232,35 +243,68 @@ def _write_rejects(work: _Commit, rejects: DataFrame | None) -> None:
 # --- what is packed again ---
 
 
-@dataclass(frozen=True)
-class _Touched:
-    """end: ordinal of the last period of the target. buckets: those with rows of the touched sources; None: all."""
-
-    end: int
-    buckets: set[int] | None
-
-
-def _touched(work: _Commit) -> _Touched:
-    """The end of the data and the buckets of the rows that the touched sources have in the tables now."""
+def _touched(work: _Commit) -> set[int] | None:
+    """Buckets with rows, now, of sources that are replaced or dropped; None: all, where the rows are of a part of the
+    key. Sources that only add rows, and metadata, are no reason to pack a bucket again."""
     from pyspark.sql import functions as F
 
-    lake, replaced = work.lake, work.changes.replaced
-    here = F.col("source").isin(sorted(replaced.get("target", ())))
-    row = (
-        lake.read("target")
-        .agg(F.max("timestamp").alias("end"), F.collect_set(F.when(here, F.col("bucket"))).alias("buckets"))
-        .first()
-    )
-    assert row is not None
-    frequency = Frequency.parse(work.info.frequency)
-    end = int(frequency.ordinals([_microseconds(row["end"])])[0]) if row["end"] is not None else 0
-    buckets: set[int] | None = set(row["buckets"])
+    lake, changes = work.lake, work.changes
+    if changes.fresh or changes.interrupted:
+        return None
+    buckets: set[int] = set()
     keys = {role.name: role.key for role in roles_of(work.config)}
-    for name, sources in replaced.items():
-        if name == "target" or buckets is None:
+    for name, sources in changes.replaced.items():
+        kind, old = name.split(":")[0], sources - changes.added(name)
+        if kind == "items" and name not in keys:
+            return None
+        if kind == "items" or not old:
             continue
-        buckets = buckets | _buckets_of(work, name, sources) if keys.get(name) == lake.layout.key else None
-    return _Touched(end, buckets)
+        if kind == "related" and keys.get(name) != lake.layout.key:
+            return None
+        if kind == "target":
+            rows = lake.read("target").where(F.col("source").isin(sorted(old)))
+            buckets |= {row[0] for row in rows.select("bucket").distinct().collect()}
+        else:
+            buckets |= _buckets_of(work, name, old)
+    return buckets
+
+
+def common_end(lake: Lake, known: Iterable[Known]) -> int:
+    """Ordinal of the last period of the target; the sources know it, but for those that earlier versions read."""
+    from pyspark.sql import functions as F
+
+    frequency = Frequency.parse(lake.identity().frequency)
+    read = [source for source in known if source.role == "target" and source.n_rows > source.n_rejected]
+    labels = [source.last_period for source in read]
+    if None in labels:
+        row = lake.read("target").agg(F.max("timestamp")).first()
+        labels = [row[0] if row is not None else None]
+    found = [int(frequency.ordinals([_microseconds(label)])[0]) for label in labels if label is not None]
+    return max(found, default=0)
+
+
+def joins_metadata(config: Config) -> bool:
+    """Whether a related series is joined by a metadata column: each series' own decides which values are its."""
+    return any(not set(source.key or ()) <= set(config.key) for source in config.data.related)
+
+
+def _news(work: _Commit, checked: Checked, packed: set[int]) -> News:
+    changes = work.changes
+    rows = {name: groups for name, (_, groups) in checked.rows.items()}
+    added = {name: changes.added(name) for name in changes.read if not name.startswith("items:")}
+    numbers = [k.sequence for k in work.done if k.source in added.get(k.role, ())]
+    metadata = any(name.startswith("items:") for name in changes.replaced) or joins_metadata(work.config)
+    return News(added, rows, checked.counts.first, metadata, min(numbers, default=0), packed)
+
+
+def _due(work: _Commit) -> set[int]:
+    """The buckets whose series lie in too many pieces, the fullest; few at a time, so that no day pays for all."""
+    from pyspark.sql import functions as F
+
+    most = work.config.ingest.compact_after
+    series = work.lake.read("series").groupBy("bucket").agg(F.max("segment").alias("last"))
+    full = series.where(F.col("last") + 1 >= most).orderBy(F.desc("last"), "bucket")
+    return {row["bucket"] for row in full.limit(-(-work.info.buckets // most)).collect()}
 
 
 def _buckets_of(work: _Commit, name: str, sources: Iterable[str]) -> set[int]:
@@ -269,6 +313,11 @@ def _buckets_of(work: _Commit, name: str, sources: Iterable[str]) -> set[int]:
     table = work.lake.read(name.split(":")[0])
     rows = table.where((F.col("role") == name) & F.col("source").isin(sorted(sources)))
     return {row[0] for row in rows.select(work.lake.bucket(work.info.buckets)).distinct().collect()}
+
+
+def _label(frequency: Frequency, ordinal: int) -> datetime:
+    label: datetime = frequency.labels([ordinal]).view("M8[us]")[0].item()
+    return label
 
 
 def _microseconds(label: Any) -> int:
@@ -284,7 +333,7 @@ def _report(lake: Lake, info: LakeInfo, changes: Changes, counts: Counts, locate
     from pyspark.sql import functions as F
 
     grouped = lake.read("series").where(F.col("segment") == 0).groupBy("lifecycle").count().collect()
-    notes = list(counts.notes)
+    notes = [*changes.notes, *counts.notes]
     if changes.stale:
         notes.append(
             f"{len(changes.stale)} sources that are not named any more stay as an older config read them, such as "

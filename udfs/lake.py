@@ -188,6 +188,10 @@ class Lake:
         writer = self._writer(table, rows).mode("append").option("txnAppId", transaction).option("txnVersion", 1)
         self._save(table, writer)
 
+    def append(self, table: str, rows: DataFrame) -> None:
+        """Append in one commit; for a writer that knows by itself whether it has been here before."""
+        self._save(table, self._writer(table, rows).mode("append"))
+
     def replace(self, table: str, rows: DataFrame, where: Mapping[str, object | Sequence[object]]) -> None:
         """Replace the rows that meet the predicate by `rows`, in one commit; an empty predicate replaces all."""
         writer = self._writer(table, rows).mode("overwrite")
@@ -195,17 +199,22 @@ class Lake:
             writer = writer.option("replaceWhere", predicate(where))
         self._save(table, writer)
 
-    def merge(self, table: str, rows: DataFrame) -> None:
-        """Insert or update by the table's primary key, in one commit."""
+    def delete(self, table: str, where: Column) -> None:
+        """Delete the rows that meet a condition, in one commit."""
+        self._delta(table).delete(where)
+
+    def _delta(self, table: str) -> Any:
         from delta.tables import DeltaTable
 
-        schema = self.schemas[table]
         if self.place.path is not None:
-            target = DeltaTable.forPath(self.spark, self.absolute_location(table))
-        else:
-            target = DeltaTable.forName(self.spark, self.identifier(table))
+            return DeltaTable.forPath(self.spark, self.absolute_location(table))
+        return DeltaTable.forName(self.spark, self.identifier(table))
+
+    def merge(self, table: str, rows: DataFrame) -> None:
+        """Insert or update by the table's primary key, in one commit."""
+        schema = self.schemas[table]
         on = " AND ".join(f"old.{quoted(c)} <=> new.{quoted(c)}" for c in schema.primary_key)
-        merge = target.alias("old").merge(rows.select(*schema.names).alias("new"), on)
+        merge = self._delta(table).alias("old").merge(rows.select(*schema.names).alias("new"), on)
         merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
 
     def rows(self, table: str, records: Sequence[Mapping[str, object]]) -> DataFrame:

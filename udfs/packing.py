@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from forecasting.frequency import Frequency
 from udfs.config import Config
-from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, PackSpec, pack_batches
+from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, Appended, PackSpec, pack_batches
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
 from udfs.life_dates import with_end_dates
@@ -50,25 +50,77 @@ class Packing:
         """The lake's grid."""
         return Frequency.parse(self.info.frequency)
 
+    def spec(
+        self,
+        columns: Mapping[int, Mapping[str, str]],
+        attributes: tuple[str, ...],
+        appended: Appended | None = None,
+    ) -> PackSpec:
+        """What the packing tasks of the whole key need to know. columns: by kind, name -> aggregation."""
+        opening = self.config.opening
+        return PackSpec(
+            key=self.lake.layout.key,
+            frequency=self.info.frequency,
+            columns=columns,
+            attributes=attributes,
+            common_end=self.common_end if self.kept.last is None else min(self.common_end, self.kept.last),
+            per_series=self.config.forecast_start == "per_series",
+            missing_is_zero=self.config.fill.target.middle == "zero",
+            first=self.kept.first,
+            last=self.kept.last,
+            masks=masks_of(self.config),
+            week=None if opening is None or not opening.by_calendar else opening.week(self.config.time_zone),
+            open_column=None if opening is None else opening.column,
+            silence=self.config.lifecycle.rule,
+            appended=appended,
+        )
 
-def packed_series(packing: Packing, buckets: Collection[int] | None) -> DataFrame:
-    """Rows of `series` for some buckets (None: all)."""
+    def packed_schema(self, columns: Mapping[int, Mapping[str, str]], attributes: Sequence[str]) -> dict[str, str]:
+        """The columns that those tasks return, and their types."""
+        related = [name for kind, names in columns.items() if kind for name in names]
+        return {
+            **dict.fromkeys(self.lake.layout.key, "string"),
+            "start": "timestamp_ntz",
+            "start_ordinal": "bigint",
+            "n": "int",
+            "target": "array<double>",
+            **dict.fromkeys(related, "array<double>"),
+            **dict.fromkeys(attributes, "string"),
+            "lifecycle": "string",
+            **PROFILE,
+        }
+
+
+def packed_series(
+    packing: Packing,
+    buckets: Collection[int] | None,
+    only: DataFrame | None = None,
+    ready: DataFrame | None = None,
+) -> DataFrame:
+    """Rows of `series` for some buckets (None: all). only: keys; the other series are left out. ready: all rows of the
+    target, grouped by source, key and period, a bucket in one partition."""
+    from pyspark.sql import functions as F
+
     roles = roles_of(packing.config)
     key = packing.lake.layout.key
     used = [role for role in roles if packing.sequences.get(role.name)]
     whole = [role for role in used if role.key == key]
     parts = [role for role in used if role.key != key]
-    rows = _packed(packing, whole, buckets)
+    if ready is not None and [role.kind for role in whole] == ["target"]:
+        rows = _packed_as_placed(packing, whole[0], ready)
+    else:
+        rows = _packed(packing, whole, buckets, only)
     for role in sorted(parts, key=lambda r: r.kind == "related"):  # these may be keyed by metadata
         if role.kind == "related":
-            rows = _with_related(rows, _packed_by_part(packing, role), role)
+            rows = with_related(rows, packed_by_part(packing, role, packing.lake.read("related")), role)
         else:
-            rows = _with_metadata(rows, _metadata_by_part(packing, role), role)
+            rows = with_metadata(rows, metadata_by_part(packing, role), role)
     rows = with_end_dates(rows, packing.config, packing.frequency, packing.common_end)
-    return _as_table(packing, rows)
+    return series_columns(packing, rows.withColumn("segment", F.lit(0)), "segment")
 
 
-def _as_table(packing: Packing, rows: DataFrame) -> DataFrame:
+def series_columns(packing: Packing, rows: DataFrame, *more: str) -> DataFrame:
+    """The columns of `series` but those named (`more`), which are there already and are kept."""
     from pyspark.sql import functions as F
 
     layout = packing.lake.layout
@@ -77,9 +129,7 @@ def _as_table(packing: Packing, rows: DataFrame) -> DataFrame:
     structs = [F.struct(*lists).alias("related")] if lists else []
     structs += [F.struct(*texts).alias("metadata")] if texts else []
     profile = F.struct(*(F.col(c) for c in PROFILE)).alias("profile")
-    return rows.select(
-        *layout.key, F.lit(0).alias("segment"), "start", "n", "target", *structs, "lifecycle", profile, "bucket"
-    )
+    return rows.select(*layout.key, *more, "start", "n", "target", *structs, "lifecycle", profile, "bucket")
 
 
 def _or(rows: DataFrame, name: str, kind: str, default: Column | None) -> Column:
@@ -94,7 +144,9 @@ def _or(rows: DataFrame, name: str, kind: str, default: Column | None) -> Column
 # --- the whole key ---
 
 
-def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | None) -> DataFrame:
+def _packed(
+    packing: Packing, roles: Sequence[Role], buckets: Collection[int] | None, only: DataFrame | None
+) -> DataFrame:
     """Key, bucket, start, start_ordinal, n, target, lifecycle, profile columns, and the columns of `roles`."""
     from pyspark.sql import functions as F
 
@@ -105,49 +157,50 @@ def _packed(packing: Packing, roles: Sequence[Role], buckets: Collection[int] | 
         table = packing.lake.read(role.kind)
         if role.kind == "target" and buckets is not None:
             table = table.where(F.col("bucket").isin(sorted(buckets)))
-        rows = _long(packing, table, role, ITEMS_KIND if role.kind == "items" else kind).withColumn("bucket", bucket)
+        if only is not None:
+            table = table.join(only, list(key), "left_semi")
+        rows = long_rows(packing, table, role, ITEMS_KIND if role.kind == "items" else kind)
+        rows = rows.withColumn("bucket", bucket)
         long.append(rows if buckets is None else rows.where(F.col("bucket").isin(sorted(buckets))))
         if role.timed:
             columns[kind] = dict(role.aggregations)
-    opening = packing.config.opening
     attributes = tuple(a for role in roles if role.kind == "items" for a in role.values)
-    spec = PackSpec(
-        key=key,
-        frequency=packing.info.frequency,
-        columns=columns,
-        attributes=attributes,
-        common_end=packing.common_end if packing.kept.last is None else min(packing.common_end, packing.kept.last),
-        first=packing.kept.first,
-        last=packing.kept.last,
-        per_series=packing.config.forecast_start == "per_series",
-        missing_is_zero=packing.config.fill.target.middle == "zero",
-        masks=masks_of(packing.config),
-        week=None if opening is None or not opening.by_calendar else opening.week(packing.config.time_zone),
-        open_column=None if opening is None else opening.column,
-        silence=packing.config.lifecycle.rule,
-    )
     rows = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), long)
     rows = placed(rows.withColumn("place", F.col("bucket")), packing.info.buckets)
-    related = [name for names in list(columns.values())[1:] for name in names]
-    schema = {
-        **dict.fromkeys(key, "string"),
-        "start": "timestamp_ntz",
-        "start_ordinal": "bigint",
-        "n": "int",
-        "target": "array<double>",
-        **dict.fromkeys(related, "array<double>"),
-        **dict.fromkeys(attributes, "string"),
-        "lifecycle": "string",
-        **PROFILE,
-    }
-    return _mapped(rows, spec, schema).withColumn("bucket", bucket)
+    schema = packing.packed_schema(columns, attributes)
+    return mapped(rows, packing.spec(columns, attributes), schema).withColumn("bucket", bucket)
 
 
-def _long(packing: Packing, table: DataFrame, role: Role, kind: int) -> DataFrame:
-    """A table's rows of one role as the packer wants them."""
+def _packed_as_placed(packing: Packing, role: Role, groups: DataFrame) -> DataFrame:
+    """The same of rows that were just grouped: they lie together by bucket already."""
+    columns = {0: dict(role.aggregations)}
+    rows = grouped_rows(packing, groups, role, 0, None)
+    packed = mapped(rows, packing.spec(columns, ()), packing.packed_schema(columns, ()))
+    return packed.withColumn("bucket", packing.lake.bucket(packing.info.buckets))
+
+
+def grouped_rows(
+    packing: Packing, groups: DataFrame, role: Role, kind: int, sources: Collection[str] | None
+) -> DataFrame:
+    """Groups of a role's rows (`udfs.cleaning.grouped`) as the packer wants them; of some sources where they are
+    given."""
     from pyspark.sql import functions as F
 
-    sequences = packing.sequences[role.name]
+    sequences = {s: n for s, n in packing.sequences[role.name].items() if sources is None or s in sources}
+    clear = groups.where(~F.col("#ambiguous"))
+    clear = clear.where(F.col("source").isin(list(sequences))) if sources is not None else clear
+    values = [quoted(name + end) for name in role.values for end in ("", "#n")]
+    rows = clear.select(*role.key, ORDINAL, *values, "source")
+    return _sequenced(rows, sequences).withColumn(KIND, F.lit(kind)).withColumn(KEY_HASH, F.xxhash64(*role.key))
+
+
+def long_rows(
+    packing: Packing, table: DataFrame, role: Role, kind: int, sources: Collection[str] | None = None
+) -> DataFrame:
+    """A table's rows of one role as the packer wants them; of some of its sources where they are given."""
+    from pyspark.sql import functions as F
+
+    sequences = {s: n for s, n in packing.sequences[role.name].items() if sources is None or s in sources}
     if role.kind != "target":
         table = table.where(F.col("role") == role.name)
     table = table.where(F.col("source").isin(list(sequences))) if len(sequences) == 1 else table
@@ -175,10 +228,11 @@ def _sequenced(rows: DataFrame, sequences: Mapping[str, int]) -> DataFrame:
     return rows.join(F.broadcast(listed), "source").drop("source")
 
 
-def _mapped(rows: DataFrame, spec: PackSpec, schema: Mapping[str, str]) -> DataFrame:
+def mapped(rows: DataFrame, spec: PackSpec, schema: Mapping[str, str]) -> DataFrame:
     """Sort by key within the partitions and pack."""
     names = list(schema)
     used = [*spec.key, KEY_HASH, KIND, ORDINAL, SEQUENCE, *spec.attributes]
+    used += spec.appended.carried if spec.appended is not None else ()
     used += [c + end for columns in spec.columns.values() for c in columns for end in ("", "#n")]
     ddl = ", ".join(f"{quoted(name)} {kind}" for name, kind in schema.items())
     rows = rows.select(*(quoted(c) for c in used)).sortWithinPartitions(KEY_HASH)
@@ -196,17 +250,17 @@ def _task(spec: PackSpec, names: list[str]) -> Callable[[Iterator[pa.RecordBatch
 # --- a part of the key ---
 
 
-def _packed_by_part(packing: Packing, role: Role) -> DataFrame:
-    """The related columns of a role, one row for each value of its part of the key."""
+def packed_by_part(packing: Packing, role: Role, table: DataFrame) -> DataFrame:
+    """The related columns of a role, one row for each value of its part of the key. table: rows of `related`."""
     from pyspark.sql import functions as F
 
     spec = PackSpec(key=role.key, frequency=packing.info.frequency, columns={1: dict(role.aggregations)}, bare=True)
-    rows = _long(packing, packing.lake.read("related"), role, 1).repartition(F.col(KEY_HASH))
+    rows = long_rows(packing, table, role, 1).repartition(F.col(KEY_HASH))
     schema = {**dict.fromkeys(role.key, "string"), "start_ordinal": "bigint"}
-    return _mapped(rows, spec, schema | dict.fromkeys(role.values, "array<double>"))
+    return mapped(rows, spec, schema | dict.fromkeys(role.values, "array<double>"))
 
 
-def _with_related(rows: DataFrame, part: DataFrame, role: Role) -> DataFrame:
+def with_related(rows: DataFrame, part: DataFrame, role: Role) -> DataFrame:
     """Series with the related columns of a part of their key, from their own start."""
     from pyspark.sql import functions as F
 
@@ -228,7 +282,7 @@ def _with_related(rows: DataFrame, part: DataFrame, role: Role) -> DataFrame:
     return joined.drop("#part_start")
 
 
-def _metadata_by_part(packing: Packing, role: Role) -> DataFrame:
+def metadata_by_part(packing: Packing, role: Role) -> DataFrame:
     """The metadata of a role, one row for each value of its part of the key; of each column the latest source's."""
     from pyspark.sql import functions as F
 
@@ -241,5 +295,5 @@ def _metadata_by_part(packing: Packing, role: Role) -> DataFrame:
     return rows.groupBy(*role.key).agg(*latest)
 
 
-def _with_metadata(rows: DataFrame, part: DataFrame, role: Role) -> DataFrame:
+def with_metadata(rows: DataFrame, part: DataFrame, role: Role) -> DataFrame:
     return rows.join(part, list(role.key), "left")

@@ -13,7 +13,7 @@ from forecasting.frequency import Frequency
 from forecasting.phase_out import Curves, end_ratios, shrunk_curve
 from udfs.arrow import label_microseconds, list_buffers
 from udfs.life_dates import date_ordinal
-from udfs.pieces import joined_pieces
+from udfs.pieces import joined_pieces, latest
 from udfs.segments import segment_name
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def learnt_curves(source: StageInput, plan: RunPlan) -> Curves | None:
     frequency, key = Frequency.parse(plan.frequency), list(source.lake.layout.key)
     series = source.lake.read("series", source.version)
     end = date_ordinal(F.col("metadata")[life.end_date], frequency, config.time_zone)
-    ended = series.where(F.col("segment") == 0).withColumns({"name": segment_name(config), "end": end})
+    ended = latest(series, key).withColumns({"name": segment_name(config), "end": end})
     ended = ended.where(F.col("end") <= plan.end).select(*key, "name", "end", "start", "target")
     if plan.pieces:  # the whole histories in place of the first pieces
         names = ended.drop("start", "target")

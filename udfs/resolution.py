@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import DAY_US, HOUR_US, MINUTE_US, WEEK_US, Frequency
 from forecasting.resolution import FIELDS, IRREGULAR, LEAST_ROWS, LEAST_STEPS, LENGTHS, MONTH_US, STEPS
-from udfs.cleaning import ORDINAL, REASON, TIME
+from udfs.cleaning import TIME
 from udfs.config.grid import FrequencyCheck
 from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
@@ -21,7 +21,7 @@ ENOUGH_VOTES = 20
 _SOURCES_PER_SAMPLE = 8
 _LARGEST_SAMPLE = 64
 _SIZEABLE, _LARGE = 8 << 20, 256 << 20  # bytes
-_CELL = ("source", "reason", "n", "end", "first", "last")
+_CELL = ("source", "first", "last")
 
 
 def code(time: Column) -> Column:
@@ -60,28 +60,27 @@ def sample_for(raw: DataFrame, sources: int) -> int:
     return max(sample_of(sources), 64 if size > _LARGE else 8 if size > _SIZEABLE else 1)
 
 
-def counted_with_steps(rows: DataFrame, key: tuple[str, ...], sources: int, sample: int) -> DataFrame:
-    """source, reason ('' for accepted), n, end (the last period), first, last (microseconds), step (NULL where none
-    is told), n_series (that have this step). rows: cleaned rows."""
+def found_steps(rows: DataFrame, key: tuple[str, ...], sources: int, sample: int) -> DataFrame:
+    """Of valid rows: source, first, last (microseconds), step (NULL where none is told), n_series (that have it).
+
+    rows: cleaned rows. sources: how many they are of. sample: one in how many series is asked; 1: all.
+    """
     from pyspark.sql import functions as F
 
-    reason = F.coalesce(F.col(REASON), F.lit("")).alias("reason")
     series = F.xxhash64(*key)
-    asked = F.col(REASON).isNull() & F.col(TIME).isNotNull()
+    rows = rows.where(F.col(TIME).isNotNull())
     if sample > 1:
-        asked = asked & (F.pmod(series, F.lit(sample)) == 0)
-    written = F.when(asked, code(F.col(TIME)))
-    cells = rows.groupBy("source", reason, F.when(asked, series).alias(SERIES)).agg(
+        rows = rows.where(F.pmod(series, F.lit(sample)) == 0)
+    written = code(F.col(TIME))
+    cells = rows.groupBy("source", series.alias(SERIES)).agg(
         F.count(F.lit(1)).alias("n"),
-        F.max(ORDINAL).alias("end"),
         F.min(TIME).alias("first"),
         F.max(TIME).alias("last"),
         F.bit_and(written).alias("and"),
         F.bit_or(written).alias("or"),
     )
-    there = F.col(SERIES).isNotNull()
     if sources == 1:
-        step = F.when(there, _step(F.col("and"), F.col("or"), F.col("n"), F.col("last") - F.col("first")))
+        step = _step(F.col("and"), F.col("or"), F.col("n"), F.col("last") - F.col("first"))
         marked = cells.select(*_CELL, step.alias("step"))
     else:
         gathered = cells.groupBy(SERIES).agg(
@@ -90,16 +89,12 @@ def counted_with_steps(rows: DataFrame, key: tuple[str, ...], sources: int, samp
             F.bit_and("and").alias("and"),
             F.bit_or("or").alias("or"),
         )
-        step = F.when(there, _step(F.col("and"), F.col("or"), F.col("n"), F.col("last") - F.col("first")))
+        step = _step(F.col("and"), F.col("or"), F.col("n"), F.col("last") - F.col("first"))
         once = F.when(F.col("at") == 0, F.col("step")).alias("step")
         each = gathered.select(step.alias("step"), F.posexplode("cells").alias("at", "cell"))
         marked = each.select(*(F.col("cell")[name].alias(name) for name in _CELL), once)
-    return marked.groupBy("source", "reason", "step").agg(
-        F.sum("n").alias("n"),
-        F.max("end").alias("end"),
-        F.min("first").alias("first"),
-        F.max("last").alias("last"),
-        F.count("step").alias("n_series"),
+    return marked.groupBy("source", "step").agg(
+        F.min("first").alias("first"), F.max("last").alias("last"), F.count("step").alias("n_series")
     )
 
 
@@ -165,13 +160,13 @@ def usual_step(steps: Mapping[str, int]) -> str:
 
 
 def times_and_steps(rows: Iterable[Row]) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-    """source -> its first and last valid time, and step -> series, of collected rows of `counted_with_steps`."""
+    """source -> its first and last valid time, and step -> series, of collected rows of `found_steps`."""
     times: dict[str, tuple[int, int]] = {}
     steps: dict[str, int] = {}
     for row in rows:
         if row["step"] is not None:
             steps[row["step"]] = steps.get(row["step"], 0) + int(row["n_series"])
-        if not row["reason"] and row["first"] is not None:
+        if row["first"] is not None:
             first, last = times.get(row["source"], (row["first"], row["last"]))
             times[row["source"]] = (min(first, row["first"]), max(last, row["last"]))
     return times, steps

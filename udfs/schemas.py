@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forecasting.levels import quantile_column
+from udfs.calibration_schema import calibration_schema
 from udfs.cold_schema import cold_pool_schema, neighbours_schema
 from udfs.events_schema import events_schema
 from udfs.layout import Column, Layout, TableSchema
@@ -18,6 +19,7 @@ from udfs.life_schema import phase_out_schema, successors_schema
 from udfs.metrics_schema import metrics_schema
 from udfs.source_times_schema import source_times_schema
 from udfs.tuning_schema import tuning_schema
+from udfs.upkeep_schema import forgotten_schema
 
 __all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
 
@@ -62,6 +64,7 @@ def _sources() -> TableSchema:
             _required("n_rows", "bigint", "rows read"),
             _required("n_rejected", "bigint", "rows refused"),
             _required("ingested_at", "timestamp", "when"),
+            _c("last_period", "timestamp_ntz", "of a target: label of the last period with a row"),
         ),
         primary_key=("role", "source"),
     )
@@ -81,6 +84,7 @@ def _target(layout: Layout) -> TableSchema:
         primary_key=(*layout.key, "timestamp", "source"),
         partition_by=("bucket",),
         checks={"target_finite": "target IS NULL OR (target > double('-inf') AND target < double('inf'))"},
+        properties={"delta.dataSkippingStatsColumns": "timestamp"},  # by key nothing can be skipped, and they cost
     )
 
 
@@ -303,28 +307,6 @@ def _selection(layout: Layout) -> TableSchema:
     )
 
 
-def _calibration() -> TableSchema:
-    return TableSchema(
-        "calibration",
-        (
-            _RUN,
-            _required("segment", "string", "series that are calibrated together"),
-            _required("interval", "string", "nominal coverage of a symmetric pair of quantiles, per cent"),
-            _required("first_step", "int", "first step of the block"),
-            _required("last_step", "int", "its last step"),
-            _required(
-                "adjustment", "double", "what both ends move by, in widths of the row's interval nearest to 80 %"
-            ),
-            _required("adjustments", "array<double>", "the same for multiples of the nominal misses, from 1/3 to 3"),
-            _required("n_points", "bigint", "backtest points behind it"),
-            _c("coverage_before", "double", "share of them inside before"),
-            _c("coverage_after", "double", "inside when each window is calibrated by the others"),
-        ),
-        primary_key=("run_id", "segment", "interval", "first_step"),
-        partition_by=("run_id",),
-    )
-
-
 def _forecasts(layout: Layout) -> TableSchema:
     quantiles = tuple(_c(quantile_column(q), "double", f"quantile {q:g}") for q in layout.quantiles)
     return TableSchema(
@@ -390,7 +372,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _parameters(layout),
         _components(layout),
         _selection(layout),
-        _calibration(),
+        calibration_schema(),
         events_schema(layout),
         _forecasts(layout),
         metrics_schema(layout),
@@ -400,6 +382,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         tuning_schema(),
         successors_schema(layout),
         phase_out_schema(),
+        forgotten_schema(),
     )
     return {table.name: table for table in tables}
 

@@ -9,6 +9,7 @@ from udfs.config import Config
 from udfs.config.segments import DEMAND_CLASS
 from udfs.config.sources import Matching
 from udfs.lake import Lake
+from udfs.pieces import latest
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -68,5 +69,5 @@ def with_segment(lake: Lake, rows: DataFrame, config: Config, version: int | Non
     key = list(lake.layout.key)
     if not config.segments and not config.selection.segment_by:
         return rows.withColumn("segment", F.lit(EVERYTHING))
-    named = lake.read("series", version).where(F.col("segment") == 0).select(*key, segment_name(config).alias("name"))
+    named = latest(lake.read("series", version), key).select(*key, segment_name(config).alias("name"))
     return rows.join(named.withColumnRenamed("name", "segment"), key, "left").fillna(REST, ["segment"])

@@ -22,6 +22,8 @@ _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+# Most tasks write one bucket: their rows need not be sorted by it first.
+_WRITING = {"spark.sql.maxConcurrentOutputFileWriters": "2"}
 # Local defaults: small shuffles, a small Delta log state, no UI. A cluster sets its own through spark-submit.
 _LOCAL = {
     "spark.ui.enabled": "false",
@@ -70,7 +72,7 @@ def open_session(config: Config | None = None, settings: Mapping[str, str] | Non
 def _settings(config: Config | None) -> dict[str, str]:
     from udfs.jars import delta_coordinates, delta_jars_present
 
-    settings = dict(_DELTA)
+    settings = _DELTA | _WRITING
     settings.update({f"spark.executorEnv.{name}": value for name, value in SINGLE_THREAD.items()})
     packages = list(config.spark.packages) if config else []
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # spark-submit has chosen master and memory

@@ -7,6 +7,7 @@ of it) or a DataFrame (`dataframe`). CSV and JSON are read as text, so that bad 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ _COMPRESSED = ("gz", "bz2", "zst", "snappy", "lz4", "deflate")
 _LISTING_OPTIONS = ("recursiveFileLookup", "pathGlobFilter", "modifiedBefore", "modifiedAfter")
 _ENCODING = ("encoding", "charset")
 _WIDE = ("utf-16", "utf16", "utf-32", "utf32")
+_PATTERN = re.compile(r"[\[\]{}*?\\=]")
+"""What makes a file's name more than a name: a pattern, or the value of a partition."""
 _SPARKS_ENCODINGS = {"iso-8859-1", "us-ascii", "utf-16", "utf-16be", "utf-16le", "utf-32", "utf-8"}
 _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 
@@ -43,7 +46,8 @@ _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
 class Located:
     """A role's input, found but not read. parts: source -> fingerprint. rows: raw rows where there are no files.
 
-    described: one row a source (role, source, fingerprint), still to be counted by Spark.
+    described: one row a source (role, source, fingerprint), still to be counted by Spark. main: of a Delta table, its
+    name without a version.
     """
 
     role: Role
@@ -51,6 +55,7 @@ class Located:
     parts: Mapping[str, str]
     rows: DataFrame | None = None
     described: DataFrame | None = None
+    main: str = ""
 
     @property
     def where(self) -> str:
@@ -259,8 +264,9 @@ def read(spark: SparkSession, located: Located, sources: Collection[str]) -> Dat
 
     if located.rows is not None:
         return located.rows
+    some = set(sources) < set(located.parts) and not any(_PATTERN.search(source) for source in sources)
     with explained(located.role.place, {located.role.place: located.where}):
-        opened = _open(spark, located)
+        opened = _open(spark, located, sorted(sources) if some else _paths(located.role))
     if len(located.parts) == 1:
         return _named(opened, next(iter(located.parts)))
     rows = opened.select("*", _file().alias(SOURCE))
@@ -269,8 +275,8 @@ def read(spark: SparkSession, located: Located, sources: Collection[str]) -> Dat
     return rows
 
 
-def _open(spark: SparkSession, located: Located) -> DataFrame:
-    role, paths = located.role, _paths(located.role)
+def _open(spark: SparkSession, located: Located, paths: list[str]) -> DataFrame:
+    role = located.role
     options: dict[str, Any] = dict(role.source.options)
     if located.format == "csv":
         return _open_csv(spark, located, paths, options)

@@ -20,11 +20,13 @@ from udfs.config.abrupt import treatments
 from udfs.config.cold_start import ColdStart, active_cold_start
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
+from udfs.grid import label
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.life_stage import life_columns, life_spec, with_inherited
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
 from udfs.observing import fill_group_columns, fill_rules, needs_region, observing
+from udfs.pieces import joined
 from udfs.segments import segment_column
 from udfs.spec import Members, ModelSpec, Stage, TaskSpec
 from udfs.stored import COLUMNS, FITS, FULL
@@ -104,6 +106,9 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.read_beside))
             related = [F.col(RELATED_PREFIX + name) for name in self.read_beside]
+        # The end moves on while a series without history waits: it begins behind the end of the run.
+        behind = label(Frequency.parse(plan.frequency), F.lit(plan.end + 1))
+        read = read.withColumn("start", F.when(F.size("target") == 0, behind).otherwise(F.col("start")))
         beside = (*related, *self._region(), *groups, *life_columns(self, plan), *cold_columns(self.config))
         rows = self._chosen(read, ("start", "target", *beside), buckets)
         rows = with_inherited(rows, self, plan, buckets)
@@ -188,20 +193,6 @@ def _reads_related(model: ModelSpec) -> bool:
 def _takes_holidays(model: ModelSpec) -> bool:
     options = _options(model)
     return isinstance(options, RegressionHyperparameters) and options.use_holidays
-
-
-def joined(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataFrame:
-    """One row a series from the pieces of its history, in the order of `segment`."""
-    from pyspark.sql import functions as F
-
-    parts = ["segment", "start", "target", *(f"related.{quoted(name)}" for name in related)]
-    names = ["segment", "start", "target", *(RELATED_PREFIX + name for name in related)]
-    piece = F.struct(*(F.col(part).alias(name) for part, name in zip(parts, names, strict=True)))
-    others = [F.max_by(c, "segment").alias(c) for c in ("bucket", "metadata") if c in rows.columns]
-    grouped = rows.groupBy(*key).agg(F.sort_array(F.collect_list(piece)).alias("pieces"), *others)
-    lists = [F.flatten(F.col(f"pieces.{quoted(name)}")).alias(name) for name in names[2:]]
-    kept = [c for c in ("bucket", "metadata") if c in rows.columns]
-    return grouped.select(*key, *kept, F.col("pieces")[0]["start"].alias("start"), *lists)
 
 
 def all_models(config: Config) -> Choices:

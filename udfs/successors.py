@@ -25,9 +25,9 @@ from udfs.errors import InputError
 from udfs.grid import label, ordinal
 from udfs.lake import Lake, LakeInfo, as_json, quoted
 from udfs.life_dates import date_time
+from udfs.pieces import joined
 from udfs.roles import Role
 from udfs.sources import CORRUPT, SOURCE, encodings, locate, read
-from udfs.stage import joined
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -16,6 +16,7 @@ from forecasting.seeds import KEY_SEPARATOR
 from udfs.arrow import RELATED_PREFIX
 from udfs.board import Board, board_query
 from udfs.lake import Lake, literal, quoted
+from udfs.pieces import has_pieces, related_sql, start_sql, target_sql
 from udfs.schemas import BASELINE
 from udfs.steps import finite, quantile_value_of_run, step_label
 
@@ -60,8 +61,9 @@ def existing_tables(lake: Lake) -> tuple[str, ...]:
     return tuple(table for table in lake.schemas if lake.exists(table))
 
 
-def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, str]:
-    """The SELECT of every view whose tables are there, by name."""
+def view_queries(lake: Lake, name: Name, tables: Collection[str], *, lasting: bool = False) -> dict[str, str]:
+    """The SELECT of every view whose tables are there, by name. lasting: the views outlive the session, and the tables
+    change under them."""
     info = lake.info()
     if info is None:
         return {}
@@ -73,7 +75,7 @@ def view_queries(lake: Lake, name: Name, tables: Collection[str]) -> dict[str, s
         "forecast_quantiles": lambda: _forecast_quantiles(lake, name, levels, stored),
         "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency)),
         "ledger": lambda: _ledger(lake, name),
-        "series_input": lambda: _series_input(lake, name, Frequency.parse(info.frequency)),
+        "series_input": lambda: _series_input(lake, name, Frequency.parse(info.frequency), lasting),
         "parameter_values": lambda: _parameter_values(lake, name),
         "component_values": lambda: _component_values(lake, name, Frequency.parse(info.frequency)),
         "leaderboard": lambda: _leaderboard(lake, name, tables),
@@ -156,19 +158,17 @@ def _ledger(lake: Lake, name: Name) -> str:
     return f"SELECT {columns}, {more} FROM {name('results')} WHERE stage <> 'selection'"
 
 
-def _series_input(lake: Lake, name: Name, frequency: Frequency) -> str:
+def _series_input(lake: Lake, name: Name, frequency: Frequency, lasting: bool) -> str:
     """Each series as the struct that `udfs.functions` forecast. Histories that lie in pieces are joined, which costs a
-    shuffle: only where there are any when the view is made."""
-    from pyspark.sql import functions as F
-
+    shuffle: in a view of a session only where there are any when it is made."""
     key, related = lake.layout.key, lake.layout.related
     columns = ["start", "target", *(f"related.{quoted(r)} AS {quoted(RELATED_PREFIX + r)}" for r in related)]
     rows = f"SELECT {_listed(key)}, {', '.join(columns)} FROM {name('series')}"
-    if not lake.read("series").where(F.col("segment") > 0).isEmpty():
-        lists = ["target", *(RELATED_PREFIX + r for r in related)]
-        whole = ", ".join(f"flatten(transform(pieces, p -> p.{quoted(c)})) AS {quoted(c)}" for c in lists)
+    if lasting or has_pieces(lake.read("series")):
+        lists = [(target_sql(), "target"), *((related_sql(RELATED_PREFIX + r), RELATED_PREFIX + r) for r in related)]
+        whole = ", ".join(f"{values} AS {quoted(c)}" for values, c in lists)
         rows = (
-            f"SELECT {_listed(key)}, pieces[0].start AS start, {whole} FROM (SELECT {_listed(key)}, "
+            f"SELECT {_listed(key)}, {start_sql()} AS start, {whole} FROM (SELECT {_listed(key)}, "
             f"array_sort(collect_list(struct(segment, {', '.join(columns)}))) AS pieces FROM {name('series')} "
             f"GROUP BY {_listed(key)})"
         )

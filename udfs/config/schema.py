@@ -123,6 +123,9 @@ class Ingest(Section):
     """More refused rows than this share is an error and leaves the lake as it was."""
     frequency_check: FrequencyCheck = FrequencyCheck()
     partial_periods: PartialPeriods = PartialPeriods()
+    compact_after: int = Field(default=16, ge=1)
+    """Pieces of a series from which on its bucket is packed again, a few buckets an ingest. 1: always all buckets with
+    new rows."""
 
 
 class Limits(Section):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.frequency import Frequency
-from udfs.check import Cleaner, Counts, InputRows, choose_frequency
+from udfs.check import Cleaner, Counts, InputRows, choose_frequency, counts_of
 from udfs.cleaning import REASON, wrong_numbers
 from udfs.config import Config
 from udfs.errors import InputError
@@ -151,8 +151,8 @@ def _checked(asked: _Asked, located: Sequence[Located], found: list[Finding]) ->
 
     n_series, first, end = 0, None, None
     if any(each.role.kind == "target" for each in usable):
-        ends = [e for e in (counts.last_ordinal, _end(kept(roles_of(config)[0]), frequency)) if e is not None]
-        end = max(ends)
+        before = _end(kept(roles_of(config)[0]), frequency)
+        end = max([*counts.ends.values(), *([] if before is None else [before])])
         work = SeriesPass(config, frequency, end, usable, counts, kept, asked.items, asked.where)
         more, n_series, first = work.run(refusals)
         found += more
@@ -180,12 +180,7 @@ def _counts(cleaners: Sequence[Cleaner]) -> Counts:
     places = {each.role.place: each.rows.located.where for each in cleaners}
     with explained("the input", places):
         rows = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in cleaners)).collect()
-    ends = [row["end"] for row in rows if row["role"] == "target" and not row["reason"] and row["end"] is not None]
-    cells: dict[tuple[str, str, str], int] = {}
-    for row in rows:
-        cell = (row["role"], row["source"], row["reason"])
-        cells[cell] = cells.get(cell, 0) + int(row["n"])
-    return Counts(cells, max(ends, default=None))
+    return counts_of(rows)
 
 
 def _count_findings(config: Config, cleaners: Sequence[Cleaner], counts: Counts) -> Iterator[Finding]:
