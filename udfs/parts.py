@@ -152,13 +152,13 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         visible = batch.lengths[:, None]
         begins = np.zeros_like(visible)
         fade = faded(piece, cutoffs, spec)
-        live = living(piece, bare, cutoffs, spec)
+        live = living(piece, raw, cutoffs, spec)
     else:
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, cutoffs=cutoffs, group=groups)
         batch = rules.still(batch, calendars)
         windows = backtest_windows(batch, plan, spec.forecast_start, end)
         ends, cutoffs = windows.ends, windows.cutoffs
-        live = living(piece, bare, cutoffs, spec)
+        live = living(piece, raw, cutoffs, spec)
         actuals = without_ended(windows.actuals(batch, score_filled=spec.score_filled), live, spec)
         visible, begins = ends, windows.begins
     batch = with_features(batch, spec.features, spec.horizon)
