@@ -59,10 +59,8 @@ def test_a_frequency_finer_than_the_data_is_noted_or_refused(spark: SparkSession
     with pytest.raises(InputError, match=r"only 10.0%.*W 90.0%, D 10.0%"):
         ingest(config, spark)
     assert not Lake.of(spark, config).exists("target")
-    quiet = load_config(strict | {"lake": strict["lake"] | {"path": strict["lake"]["path"] + "_quiet"}})
-    quiet = quiet.model_copy(
-        update={"ingest": load_config(strict, ["ingest.frequency_check.otherwise=ignore"]).ingest}
-    )
+    elsewhere = f"lake.path={strict['lake']['path']}_quiet"
+    quiet = load_config(strict, ["ingest.frequency_check.otherwise=ignore", elsewhere])
     assert not ingest(quiet, spark).notes
     report = ingest(load_config(strict, ["ingest.frequency_check.otherwise=warn"]), spark)
     assert [note for note in report.notes if "W 90.0%, D 10.0%" in note]
