@@ -61,12 +61,12 @@ def _curves(rows: DataFrame, source: StageInput, frequency: Frequency) -> Curves
     ratios = rows.mapInArrow(step, "segment string, left int, ratio double")
     value = (F.median("ratio").alias("median"), F.count("ratio").alias("n"))
     over_all = ratios.groupBy("left").agg(*value).withColumn("segment", F.lit(None).cast("string"))
-    by_segment = ratios.groupBy("segment", "left").agg(*value)
-    if not config.segments and not config.selection.segment_by:
-        by_segment = by_segment.limit(0)
+    rows_found = over_all.collect()
+    if config.segments or config.selection.segment_by:
+        by_segment = ratios.groupBy("segment", "left").agg(*value).orderBy("segment", "left")
+        rows_found += by_segment.limit(MOST_SEGMENTS * (periods + 1)).collect()
     found: dict[str | None, tuple[FloatArray, FloatArray]] = {}
-    limit = MOST_SEGMENTS * (periods + 1)
-    for row in [*over_all.collect(), *by_segment.orderBy("segment", "left").limit(limit).collect()]:
+    for row in rows_found:
         median, n = found.setdefault(row["segment"], (np.full(periods + 1, np.nan), np.zeros(periods + 1)))
         median[row["left"]], n[row["left"]] = row["median"], row["n"]
     if None not in found:
