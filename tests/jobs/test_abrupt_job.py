@@ -127,7 +127,7 @@ def test_backtests_steps_and_segments(spark: SparkSession, make_config: MakeConf
     """Weekly sales with a shift in the middle: prophet follows it by a step; another segment only tells of it."""
     rng = np.random.default_rng(7)
     weeks = pd.date_range("2019-01-07", periods=180, freq="W-MON")
-    shifted = 100 + rng.normal(0, 3, 180) + 80 * (np.arange(180) >= 120)
+    shifted = 100 + rng.normal(0, 3, 180) + 80 * (np.arange(180) >= 150)
     frames = [pd.DataFrame({"item_id": i, "timestamp": weeks, "target": shifted}) for i in ("told", "stepped")]
     pd.concat(frames).to_csv(tmp_path / "target.csv", index=False)
     pd.DataFrame({"item_id": ["told", "stepped"], "group": ["b", "a"]}).to_csv(tmp_path / "items.csv", index=False)
