@@ -73,9 +73,7 @@ def test_a_surge_like_2020_does_not_poison_the_years_after(
     ingest(content, spark)
     lake = Lake.of(spark, load_config(content))
     run = forecast(content, spark, model="arima")
-    rows = (
-        lake.read("forecasts").toPandas().sort_values("step").set_index(["how", "item_id"]).sort_index(kind="stable")
-    )
+    rows = lake.read("forecasts").toPandas().sort_values(["how", "item_id", "step"]).set_index(["how", "item_id"])
     off: dict[str, dict[str, float]] = {}
     width: dict[str, dict[str, float]] = {}
     for how in TREATMENTS:
