@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,12 +15,15 @@ from udfs.errors import InputError
 from udfs.ingest import common_end
 from udfs.lake import Lake, predicate
 from udfs.packing import Packing, packed_series
+from udfs.plan import cores
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SAFE_HOURS = 168
 _CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
+_LISTING, _FEW_TASKS = "spark.sql.sources.parallelPartitionDiscovery.parallelism", 16
+"""Into how many tasks a listing is cut: 10,000 unless told, which takes a minute for an empty table."""
 _BUCKETS_AT_ONCE = 16
 _BY_RUNS = ("runs", "hpo_trials")
 """Tables that runs write to without a partition of their own."""
@@ -96,23 +99,25 @@ def check_retention(lake: Lake, hours: float, *, force: bool) -> None:
 
 def vacuum(lake: Lake, tables: Sequence[str], hours: float) -> None:
     """Remove the files of versions that are older; a version whose files are gone cannot be read any more."""
-    with _short_retention(lake.spark, hours):
+    settings = {_LISTING: str(max(_FEW_TASKS, 4 * cores(lake.spark)))}
+    if hours < SAFE_HOURS:  # Delta refuses less than a week unless its check is off
+        settings[_CHECK] = "false"
+    with _set(lake.spark, settings):
         for table in tables:
             lake.spark.sql(f"VACUUM {lake.identifier(table)} RETAIN {hours:g} HOURS")
 
 
 @contextmanager
-def _short_retention(spark: SparkSession, hours: float) -> Iterator[None]:
-    """Delta refuses less than a week unless its check is off."""
-    if hours >= SAFE_HOURS:
-        yield
-        return
-    before = spark.conf.get(_CHECK, None)
-    spark.conf.set(_CHECK, "false")
+def _set(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """Session settings while the block runs."""
+    before: dict[str, str | None] = {name: spark.conf.get(name, None) for name in settings}
+    for name, value in settings.items():
+        spark.conf.set(name, value)
     try:
         yield
     finally:
-        if before is None:
-            spark.conf.unset(_CHECK)
-        else:
-            spark.conf.set(_CHECK, before)
+        for name, old in before.items():
+            if old is None:
+                spark.conf.unset(name)
+            else:
+                spark.conf.set(name, old)
