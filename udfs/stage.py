@@ -17,7 +17,6 @@ from udfs.calibration_table import stored_calibration
 from udfs.config import Config
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
-from udfs.grid import label
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
@@ -79,9 +78,6 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.related))
             related = [F.col(RELATED_PREFIX + name) for name in self.related]
-        # The end moves on while a series without history waits: it begins behind the end of the run.
-        behind = label(Frequency.parse(plan.frequency), F.lit(plan.end + 1))
-        read = read.withColumn("start", F.when(F.size("target") == 0, behind).otherwise(F.col("start")))
         rows = self._chosen(read, ("start", "target", *related, *self._region()), buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
 
