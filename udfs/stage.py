@@ -20,7 +20,6 @@ from udfs.config.abrupt import treatments
 from udfs.config.cold_start import ColdStart, active_cold_start
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
-from udfs.grid import label
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.life_stage import life_columns, life_spec, with_inherited
@@ -106,9 +105,6 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.read_beside))
             related = [F.col(RELATED_PREFIX + name) for name in self.read_beside]
-        # The end moves on while a series without history waits: it begins behind the end of the run.
-        behind = label(Frequency.parse(plan.frequency), F.lit(plan.end + 1))
-        read = read.withColumn("start", F.when(F.size("target") == 0, behind).otherwise(F.col("start")))
         beside = (*related, *self._region(), *groups, *life_columns(self, plan), *cold_columns(self.config))
         rows = self._chosen(read, ("start", "target", *beside), buckets)
         rows = with_inherited(rows, self, plan, buckets)
