@@ -1,0 +1,96 @@
+"""Ancestral sampling: the history is read once a series, its state is shared by all sample paths of the series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from forecasting.deepar.network import Network
+from forecasting.deepar.noise import Noise, streams
+from forecasting.deepar.windows import SCALED_LIMIT, Draw, Reader, Window
+
+
+@torch.inference_mode()
+def sample_paths(
+    network: Network, reader: Reader, lags: Sequence[int], draw: Draw, horizon: int, n_samples: int, seeds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Sample paths [B, S, H] and means [B, H] of the windows of a draw, in the unit of the data.
+
+    seeds: int64 [B]; the noise of path s of a row depends on its seed and s alone. The mean is the average over the
+    paths of each step's conditional mean, which varies less than the average of the draws.
+    """
+    law = network.law
+    n_samples = n_samples if law.stochastic else 1
+    window = reader.window(draw, horizon, ahead=True)
+    before = len(window.target) - horizon
+    inputs = network.inputs(_told(window, lags, before))
+    _, (hidden, cell) = network.lstm(inputs[:before])
+    layers = network.lstm.num_layers
+    h = [hidden[layer].unsqueeze(1) for layer in range(layers)]  # [B, 1, C] until the paths part
+    c = [cell[layer].unsqueeze(1) for layer in range(layers)]
+    weights = [_weights(network, layer) for layer in range(layers)]
+    first_in, _, first_bias = weights[0]
+    shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in.t()).unflatten(0, (horizon, -1))
+    noise = Noise(streams(seeds, n_samples))
+    scale = window.scale.unsqueeze(1)
+    paths = torch.empty(len(seeds), n_samples, horizon, device=seeds.device)
+    scaled = torch.empty_like(paths)
+    means = torch.empty(len(seeds), horizon, device=seeds.device)
+    for k in range(horizon):
+        sampled = [j for j, lag in enumerate(lags) if lag <= k]
+        gates = shared[k].unsqueeze(1) + h[0] @ weights[0][1].t()
+        if sampled:
+            latest = scaled[:, :, [k - lags[j] for j in sampled]]
+            gates = gates + latest @ first_in[:, sampled].t()
+        h[0], c[0] = _cell(gates, c[0])
+        for layer in range(1, layers):
+            into, onward, bias = weights[layer]
+            gates = h[layer - 1] @ into.t() + h[layer] @ onward.t() + bias
+            h[layer], c[layer] = _cell(gates, c[layer])
+        raw = network.head(h[-1])
+        means[:, k] = law.mean(raw, scale).mean(1)
+        paths[:, :, k] = law.draw(raw, scale, noise)
+        scaled[:, :, k] = (paths[:, :, k] / scale).clamp(-SCALED_LIMIT, SCALED_LIMIT)
+    return paths, means
+
+
+def quantiles_of(paths: Tensor, levels: Sequence[float]) -> Tensor:
+    """Quantiles [B, H, Q] of sample paths [B, S, H]: the k-th of S values stands for the level (k - 1/2) / S (Hazen),
+    between them linear; sorted values cannot cross."""
+    ordered = paths.sort(dim=1).values
+    n = ordered.shape[1]
+    place = torch.tensor(levels, dtype=torch.float64, device=paths.device) * n - 0.5
+    place = place.clamp(0, n - 1)
+    low = place.floor().long()
+    share = (place - low).to(paths.dtype)[:, None]
+    found = torch.lerp(ordered[:, low], ordered[:, (low + 1).clamp(max=n - 1)], share)
+    return found.cummax(dim=1).values.transpose(1, 2)  # rounding in lerp could cross by one unit in the last place
+
+
+def _told(window: Window, lags: Sequence[int], before: int) -> Window:
+    """The window whose flags say that the values being sampled are known, as they are when their turn comes."""
+    flags = window.flags.clone()
+    for k in range(len(flags) - before):
+        sampled = sum(lag <= k for lag in lags)
+        flags[before + k, :, 1] += sampled / len(lags)
+        if lags[0] == 1:
+            flags[before + k, :, 0] = flags[before + k, :, 0] if k == 0 else 1.0
+        else:
+            flags[before + k, :, 0] = flags[before + k, :, 1]
+    return Window(**{**vars(window), "flags": flags})
+
+
+def _weights(network: Network, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights from the layer below and from the step before, and the bias."""
+    lstm = network.lstm
+    bias = getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}")
+    return getattr(lstm, f"weight_ih_l{layer}"), getattr(lstm, f"weight_hh_l{layer}"), bias
+
+
+def _cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """One step of an LSTM layer: torch's order of the gates is input, forget, cell, output."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(cell), cell
