@@ -83,9 +83,9 @@ def _by_correction(rate: Tensor, u: Tensor) -> Tensor:
     if bool(exact.any()):
         near, limit, level = k[exact], rate[exact], u[exact]
         for _ in range(2):
-            near = near + (torch.special.gammaincc(near + 1.0, limit) < level)
+            near = near + (torch.special.gammaincc(near + 1.0, limit) < level).to(near.dtype)
         for _ in range(2):
             lower = torch.special.gammaincc(near.clamp(min=1.0), limit) >= level
-            near = near - (lower & (near > 0))
+            near = near - (lower & (near > 0)).to(near.dtype)
         k[exact] = near
     return k

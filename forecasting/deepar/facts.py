@@ -60,8 +60,8 @@ class RelatedFacts(_Part):
 
 
 class CategoryFacts(_Part):
-    """A metadata column of texts: the value with code c is values[c - 1], 0 is unknown. effects: what the value adds to
-    the logarithm of the level."""
+    """A metadata column of texts: the value with code c is values[c - 1], 0 is unknown. effects: what the value adds
+    to the logarithm of the level."""
 
     name: str
     values: tuple[str, ...]

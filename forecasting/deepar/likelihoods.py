@@ -1,7 +1,7 @@
 """What the network's output means: the laws of the next value, their loss, their draws and their mean.
 
-`raw` [..., P] is the output for values `y` [...] of series with the scale `scale` [...]. All laws are in the unit of the
-data; the losses are per value and free of that unit, so that each series weighs the same.
+`raw` [..., P] is the output for values `y` [...] of series with the scale `scale` [...]. All laws are in the unit of
+the data; the losses are per value and free of that unit, so that each series weighs the same.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class DeterministicL1(Law):
     def loss(self, raw: Tensor, y: Tensor, scale: Tensor) -> Tensor:
         return torch.abs(y / scale - raw[..., 0])
 
-    def draw(self, raw: Tensor, scale: Tensor, noise: Noise) -> Tensor:
+    def draw(self, raw: Tensor, scale: Tensor, noise: Noise) -> Tensor:  # noqa: ARG002
         return self.mean(raw, scale)
 
     def mean(self, raw: Tensor, scale: Tensor) -> Tensor:
@@ -208,8 +208,8 @@ class DeterministicL1(Law):
 class PiecewiseLinear(Law):
     """A quantile function of K linear pieces: raw holds its start, K slopes and the widths of the pieces.
 
-    The loss is the continuous ranked probability score in closed form (Gasthaus et al. 2019, "Probabilistic forecasting
-    with spline quantile function RNNs", equation 8).
+    The loss is the continuous ranked probability score in closed form (Gasthaus et al. 2019, "Probabilistic
+    forecasting with spline quantile function RNNs", equation 8).
     """
 
     def __init__(self, pieces: int) -> None:

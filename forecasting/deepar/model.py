@@ -110,9 +110,7 @@ class DeepAR:
         for first in range(0, len(rows), at_once):
             part = slice(first, first + at_once)
             draw = Draw(chosen[part], ends[part], torch.zeros_like(ends[part]), None)
-            paths, means = sample_paths(
-                self.network, reader, self.facts.lags, draw, horizon, n_samples, seeds[part]
-            )
+            paths, means = sample_paths(self.network, reader, self.facts.lags, draw, horizon, n_samples, seeds[part])
             mean[part] = means.double().cpu().numpy()
             quantiles[part] = quantiles_of(paths, levels).double().cpu().numpy()
         return RawForecast(mean=mean, quantiles=quantiles)

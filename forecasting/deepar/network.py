@@ -21,9 +21,7 @@ class Network(nn.Module):
         super().__init__()
         self.law = law_of(facts.likelihood, settings.num_pieces)
         sizes = [len(c.values) + 1 for c in facts.categories]
-        self.embeddings = nn.ModuleList(
-            nn.Embedding(size, min(_WIDEST_EMBEDDING, (size + 1) // 2)) for size in sizes
-        )
+        self.embeddings = nn.ModuleList(nn.Embedding(size, min(_WIDEST_EMBEDDING, (size + 1) // 2)) for size in sizes)
         embedded = sum(min(_WIDEST_EMBEDDING, (size + 1) // 2) for size in sizes)
         self.lstm = nn.LSTM(
             input_size=len(facts.lags) + 2 + known_columns(facts) + 2 + 2 * len(facts.numbers) + embedded,

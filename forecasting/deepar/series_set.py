@@ -29,8 +29,8 @@ class SeriesSet:
     series, known in the future or not. offset, length, start, group: int64 [N]; length counts visible points, start is
     the ordinal of the first. prior: [N], the scale that metadata suggest. average: float64 [N], mean absolute
     observation, NaN for none. codes: int64 [N, C]. numbers: [N, M], standardised, NaN is missing. clock: [G * T, F],
-    calendar and holiday columns of each calendar group from the ordinal `first`, `periods` a group. key_hash: int64 [N].
-    horizon: periods of room.
+    calendar and holiday columns of each calendar group from the ordinal `first`, `periods` a group. key_hash: int64
+    [N]. horizon: periods of room.
     """
 
     values: Tensor

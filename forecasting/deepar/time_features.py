@@ -19,7 +19,7 @@ def lags_of(frequency: Frequency, longest: int = 1200) -> tuple[int, ...]:
 
     The rule of GluonTS' `get_lags_for_frequency`; a year has only the short ones.
     """
-    found: list[int] = []
+    found: list[float] = []
     if frequency.months:
         if frequency.months < 12:
             found += _around([k * 12 // frequency.months for k in (1, 2, 3)], 1)
@@ -40,7 +40,7 @@ def lags_of(frequency: Frequency, longest: int = 1200) -> tuple[int, ...]:
 
 
 def past_lags_of(frequency: Frequency, horizon: int) -> tuple[int, ...]:
-    """The lags of a related series that is not known in the future: the horizon, and the first whole season from it."""
+    """The lags of a related series that is not known in the future: the horizon and the first whole season from it."""
     season = frequency.season_length
     return tuple(sorted({horizon, -(-horizon // season) * season}))
 

@@ -161,7 +161,7 @@ class Trainer:
         return torch.where(seen, losses, 0.0).sum(), seen.sum()
 
     def _judge(self, loss: float) -> None:
-        """Keep the weights where they are among the best; lower the learning rate or stop where nothing gets better."""
+        """Keep the weights if they are among the best; lower the learning rate or stop when nothing gets better."""
         settings = self.settings
         improved = not self._best or loss < self._best[0][0]
         if self._held_out is None and settings.num_averaged_models == 1:

@@ -34,8 +34,8 @@ class Window:
     """Inputs of B windows over T periods, time first.
 
     lags: [T, B, L], scaled. flags: [T, B, 2], whether the value before is known, and the share of the lags that is.
-    known: [T, B, D], calendar, age and related series. codes: int64 [B, C]. static: [B, S]. scale: [B]. target: [T, B],
-    0 where not observed, in the unit of the data. observed: bool [T, B].
+    known: [T, B, D], calendar, age and related series. codes: int64 [B, C]. static: [B, S]. scale: [B]. target:
+    [T, B], 0 where not observed, in the unit of the data. observed: bool [T, B].
     """
 
     lags: Tensor
