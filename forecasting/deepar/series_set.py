@@ -17,7 +17,6 @@ from forecasting.frequency import Int64Array
 
 _LIMIT = 10.0
 """Related values further from the mean than this many standard deviations are taken as this far."""
-_LEAST_SCALE = 1e-30
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class SeriesSet:
     values, running: [E + 1], series i at offset[i]; running is the mean absolute observation before a place; the last
     element is the NaN that stands for all places outside. related [E + 1, K], past [E + 1, K']: standardised related
     series, known in the future or not. offset, length, start, group: int64 [N]; length counts visible points, start is
-    the ordinal of the first. prior: [N], the scale that metadata suggest. average: float64 [N], mean absolute
-    observation, NaN for none. codes: int64 [N, C]. numbers: [N, M], standardised, NaN is missing. clock: [G * T, F],
+    the ordinal of the first. log_prior: [N], the logarithm of the scale that metadata suggest; effects [N, C], what
+    each category has added to it. average: float64 [N], mean absolute observation, NaN for none. codes: int64 [N, C]. numbers: [N, M], standardised, NaN is missing. clock: [G * T, F],
     calendar and holiday columns of each calendar group from the ordinal `first`, `periods` a group. key_hash: int64
     [N]. horizon: periods of room.
     """
@@ -40,7 +39,8 @@ class SeriesSet:
     offset: Tensor
     length: Tensor
     start: Tensor
-    prior: Tensor
+    log_prior: Tensor
+    effects: Tensor
     average: Tensor
     codes: Tensor
     numbers: Tensor
@@ -90,9 +90,10 @@ class SeriesSet:
         codes = np.zeros((len(batch), len(facts.categories)), dtype=np.int64)
         numbers = np.zeros((len(batch), len(facts.numbers)), dtype=np.float32)
         log_prior = np.full(len(batch), facts.log_level)
+        effects = np.zeros(codes.shape)
         for c, category in enumerate(facts.categories):
             codes[:, c] = category.codes(items.categories[category.name])
-            log_prior += np.concatenate([[0.0], category.effects])[codes[:, c]]
+            effects[:, c] = np.concatenate([[0.0], category.effects])[codes[:, c]]
         for m, number in enumerate(facts.numbers):
             numbers[:, m] = number.standardised(items.numbers[number.name])
             log_prior += number.effect * np.nan_to_num(numbers[:, m])
@@ -108,7 +109,8 @@ class SeriesSet:
             offset=torch.from_numpy(offsets[:-1].copy()).to(place),
             length=torch.from_numpy(seen.copy()).to(place),
             start=torch.from_numpy(batch.start.copy()).to(place),
-            prior=torch.from_numpy(np.exp(log_prior).astype(np.float32)).clamp(min=_LEAST_SCALE).to(place),
+            log_prior=torch.from_numpy((log_prior + effects.sum(1)).astype(np.float32)).to(place),
+            effects=torch.from_numpy(effects.astype(np.float32)).to(place),
             average=torch.from_numpy(target_facts(batch.values, begin, begin + seen)[0]).to(place),
             codes=torch.from_numpy(codes).to(place),
             numbers=torch.from_numpy(numbers).to(place),

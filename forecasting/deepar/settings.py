@@ -67,7 +67,8 @@ class Settings(BaseModel):
     cold_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the windows that are shown without history or with a short one, so that new items can be forecast."""
     unknown_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the windows in which a metadata value is hidden, so that an unknown value has a meaning."""
+    """Share of the windows in which a metadata value is hidden, so that an unknown value has a meaning; four times as
+    many of those without history or with a short one."""
     gradient_clip: float = Field(default=10.0, gt=0)
     """The longest gradient; longer ones are shortened to it."""
     weight_decay: float = Field(default=1e-8, ge=0)

@@ -15,6 +15,8 @@ from forecasting.deepar.settings import Settings
 SCALED_LIMIT = 100.0
 """Lagged values are cut at this many scales."""
 _LOG_LIMIT = 5.0
+_COLD_UNKNOWN = 4.0
+"""How much more often a category is hidden where the history is: unknown and new together would be too rare."""
 _LEAST_SCALE = 1e-30
 
 
@@ -87,7 +89,8 @@ class Sampler:
             begins = torch.where(u < options.cold_share, (ends - short.clamp(min=0)).clamp(min=0), begins)
         unknown = None
         if options.unknown_share > 0 and self._n_categories:
-            columns = [noise.pair()[0] < options.unknown_share for _ in range(self._n_categories)]
+            share = torch.where(begins > 0, _COLD_UNKNOWN * options.unknown_share, options.unknown_share)
+            columns = [noise.pair()[0] < share for _ in range(self._n_categories)]
             unknown = torch.stack(columns, dim=1)
         return Draw(rows, ends, begins, unknown)
 
@@ -148,7 +151,10 @@ class Reader:
         whole = torch.where(draw.begins == 0, whole, 0.0)  # with a hidden part the context is all that may be seen
         own = torch.where(recent > 0, recent, whole)
         has_level = own > 0
-        return torch.where(has_level, own, series.prior[draw.rows]).clamp(min=_LEAST_SCALE), has_level
+        prior = series.log_prior[draw.rows]
+        if draw.unknown is not None:
+            prior = prior - torch.where(draw.unknown, series.effects[draw.rows], 0.0).sum(1)
+        return torch.where(has_level, own, torch.exp(prior)).clamp(min=_LEAST_SCALE), has_level
 
     def _lagged(
         self, draw: Draw, position: Tensor, offset: Tensor, scale: Tensor, ahead: bool
