@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,11 +27,14 @@ def sample_paths(
     window = reader.window(draw, horizon, ahead=True)
     before = len(window.target) - horizon
     inputs = network.inputs(_told(window, lags, before))
-    _, (hidden, cell) = network.lstm(inputs[:before])
-    layers = network.lstm.num_layers
-    h = [hidden[layer].unsqueeze(1) for layer in range(layers)]  # [B, 1, C] until the paths part
-    c = [cell[layer].unsqueeze(1) for layer in range(layers)]
-    weights = [_weights(network, layer) for layer in range(layers)]
+    h, c = [], []  # [B, 1, C] a layer until the paths part
+    hidden = inputs[:before]
+    for lstm in network.layers:
+        hidden, (last, cell) = lstm(hidden)
+        h.append(last[0].unsqueeze(1))
+        c.append(cell[0].unsqueeze(1))
+    weights = [_weights(lstm) for lstm in network.layers]
+    layers = len(weights)
     first_in, _, first_bias = weights[0]
     shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in.t()).unflatten(0, (horizon, -1))
     noise = Noise(streams(seeds, n_samples))
@@ -82,11 +86,9 @@ def _told(window: Window, lags: Sequence[int], before: int) -> Window:
     return Window(**{**vars(window), "flags": flags})
 
 
-def _weights(network: Network, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+def _weights(lstm: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Weights from the layer below and from the step before, and the bias."""
-    lstm = network.lstm
-    bias = getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}")
-    return getattr(lstm, f"weight_ih_l{layer}"), getattr(lstm, f"weight_hh_l{layer}"), bias
+    return lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0
 
 
 def _cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,7 @@
-"""The network: metadata embeddings, a stacked LSTM over lags, calendar and related series, one linear head."""
+"""The network: metadata embeddings, a stacked LSTM over lags, calendar and related series, one linear head.
+
+The layers are LSTMs of their own, fused over time, so that dropout between them comes from a generator of ours.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,24 @@ class Network(nn.Module):
         sizes = [len(c.values) + 1 for c in facts.categories]
         self.embeddings = nn.ModuleList(nn.Embedding(size, min(_WIDEST_EMBEDDING, (size + 1) // 2)) for size in sizes)
         embedded = sum(min(_WIDEST_EMBEDDING, (size + 1) // 2) for size in sizes)
-        self.lstm = nn.LSTM(
-            input_size=len(facts.lags) + 2 + known_columns(facts) + 2 + 2 * len(facts.numbers) + embedded,
-            hidden_size=settings.num_cells,
-            num_layers=settings.num_layers,
-            dropout=settings.dropout if settings.num_layers > 1 else 0.0,
-        )
-        self.head = nn.Linear(settings.num_cells, self.law.size)
+        inputs = len(facts.lags) + 2 + known_columns(facts) + 2 + 2 * len(facts.numbers) + embedded
+        cells = settings.num_cells
+        self.layers = nn.ModuleList(nn.LSTM(cells if k else inputs, cells) for k in range(settings.num_layers))
+        self.dropout = settings.dropout
+        self.head = nn.Linear(cells, self.law.size)
 
-    def forward(self, window: Window) -> Tensor:
-        """Raw parameters [T, B, P]."""
-        hidden, _ = self.lstm(self.inputs(window))
+    def forward(self, window: Window, generator: torch.Generator | None = None) -> Tensor:
+        """Raw parameters [T, B, P]. generator: where dropout is drawn from; None: no dropout."""
+        return self.raw(self.inputs(window), generator)
+
+    def raw(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Raw parameters [T, B, P] for the inputs of the first layer [T, B, I]."""
+        hidden = inputs
+        for k, layer in enumerate(self.layers):
+            if k and generator is not None and self.dropout > 0:
+                kept = torch.empty_like(hidden).bernoulli_(1.0 - self.dropout, generator=generator)
+                hidden = hidden * kept / (1.0 - self.dropout)
+            hidden, _ = layer(hidden)
         raw: Tensor = self.head(hidden)
         return raw
 

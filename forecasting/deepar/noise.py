@@ -14,11 +14,12 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 _LOW_32 = 0xFFFFFFFF
 _STEP = 2.0**-32
+_ALL_64 = (1 << 64) - 1
 
 
 def _wrapped(number: int) -> int:
     """An integer modulo 2^64, signed."""
-    number &= (1 << 64) - 1
+    number &= _ALL_64
     return number - (1 << 64) if number >> 63 else number
 
 
@@ -27,6 +28,17 @@ def mixed(state: Tensor) -> Tensor:
     state = (state ^ ((state >> 30) & 0x3FFFFFFFF)) * _MIX_1
     state = (state ^ ((state >> 27) & 0x1FFFFFFFFF)) * _MIX_2
     return state ^ ((state >> 31) & 0x1FFFFFFFF)
+
+
+def seed_of(seed: int, purpose: int, step: int) -> int:
+    """A seed of 63 bits for a purpose and a step."""
+    state = seed & _ALL_64
+    for part in (purpose, step):
+        state = (state + (part + 1) * 0x9E3779B97F4A7C15) & _ALL_64
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _ALL_64
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _ALL_64
+        state ^= state >> 31
+    return state >> 1
 
 
 def streams(seeds: Tensor, n: int) -> Tensor:

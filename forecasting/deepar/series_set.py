@@ -26,10 +26,10 @@ class SeriesSet:
     values, running: [E + 1], series i at offset[i]; running is the mean absolute observation before a place; the last
     element is the NaN that stands for all places outside. related [E + 1, K], past [E + 1, K']: standardised related
     series, known in the future or not. offset, length, start, group: int64 [N]; length counts visible points, start is
-    the ordinal of the first. log_prior: [N], the logarithm of the scale that metadata suggest; effects [N, C], what
-    each category has added to it. average: float64 [N], mean absolute observation, NaN for none. codes: int64 [N, C]. numbers: [N, M], standardised, NaN is missing. clock: [G * T, F],
-    calendar and holiday columns of each calendar group from the ordinal `first`, `periods` a group. key_hash: int64
-    [N]. horizon: periods of room.
+    the ordinal of the first. log_prior: [N], the logarithm of the scale that metadata suggest; effects: [N, C], what
+    each category has added to it. average: float64 [N], mean absolute observation, NaN for none. codes: int64 [N, C].
+    numbers: [N, M], standardised, NaN is missing. clock: [G * T, F], calendar and holiday columns of each calendar
+    group from the ordinal `first`, `periods` a group. key_hash: int64 [N]. horizon: periods of room.
     """
 
     values: Tensor

@@ -1,4 +1,4 @@
-"""What the clock says: lags of the target and calendar columns by frequency, as in GluonTS (Alexandrov et al. 2020)."""
+"""What the clock says: lags of the target and calendar columns by frequency, as GluonTS has them (Alexandrov 2020)."""
 
 from __future__ import annotations
 

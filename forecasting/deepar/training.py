@@ -14,13 +14,14 @@ from torch import Tensor
 from forecasting.deepar.facts import Facts
 from forecasting.deepar.model import DeepAR
 from forecasting.deepar.network import Network
-from forecasting.deepar.noise import Noise, streams
+from forecasting.deepar.noise import Noise, seed_of
 from forecasting.deepar.series_set import SeriesSet
 from forecasting.deepar.settings import Settings
 from forecasting.deepar.windows import Draw, Reader, Sampler, Window
 
 _HELD_OUT_HORIZONS = 3
 _HELD_OUT_AT_ONCE = 256
+_GATHERED_WINDOWS = 256
 _INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
 
 
@@ -63,8 +64,10 @@ class Trainer:
         self._sampler = Sampler(series, ends, settings, seed)
         self._reader = Reader(series, facts)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed_of(seed, _INITIAL_SEED, 0))
+            torch.manual_seed(seed_of(seed, _INITIAL_SEED, 0))
             self.network = Network(facts, settings).to(series.device)
+        self._dropout = torch.Generator(series.device)
+        self._block: tuple[int, Window] | None = None
         self._weights = list(self.network.parameters())
         self._adam = torch.optim.Adam(
             self._weights,
@@ -82,17 +85,13 @@ class Trainer:
 
     def step(self) -> tuple[Tensor, Tensor]:
         """One step of training: the sum of the losses and the number of observed values, 0-dimensional tensors."""
-        n = self.settings.batch_size // self._processes
-        draw = self._sampler.draw(self.step_number, self._rank * n, n, self.facts.context_length)
-        window = self._reader.window(draw, self.facts.horizon)
-        cuda = [self.series.device] if self.series.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(_seed_of(self.seed, _DROPOUT_SEED + self._rank, self.step_number))
-            total, count = self._losses(window, 0)
-            everywhere = count.clone()
-            _summed([everywhere])
-            self._adam.zero_grad(set_to_none=True)
-            (total / everywhere.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
+        window = self._window()
+        self._dropout.manual_seed(seed_of(self.seed, _DROPOUT_SEED + self._rank, self.step_number))
+        total, count = self._losses(window, 0, self._dropout)
+        everywhere = count.clone()
+        _summed([everywhere])
+        self._adam.zero_grad(set_to_none=True)
+        (total / everywhere.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
         _summed([w.grad for w in self._weights if w.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip, foreach=True)
         if bool(torch.isfinite(norm)):
@@ -101,6 +100,18 @@ class Trainer:
             self.skipped += 1
         self.step_number += 1
         return total.detach(), count
+
+    def _window(self) -> Window:
+        """The windows of this step. Those of several steps are gathered at once: a gather costs much the same."""
+        n = self.settings.batch_size // self._processes
+        at_once = max(1, _GATHERED_WINDOWS // n)
+        block = self.step_number // at_once
+        if self._block is None or self._block[0] != block:
+            steps = range(block * at_once, (block + 1) * at_once)
+            draw = self._sampler.draw(steps, self._rank * n, n, self.facts.context_length)
+            self._block = block, self._reader.window(draw, self.facts.horizon)
+        first = (self.step_number - block * at_once) * n
+        return self._block[1].part(first, first + n)
 
     def run(self) -> Iterator[Progress]:
         """Train, one epoch after each `next`, until the epochs are done or the held-out loss has ended the training.
@@ -153,9 +164,9 @@ class Trainer:
                 sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
         return float(sums[0] / sums[1].clamp(min=1))
 
-    def _losses(self, window: Window, first: int) -> tuple[Tensor, Tensor]:
+    def _losses(self, window: Window, first: int, dropout: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """The sum of the losses of the observed values from period `first` of the windows, and their number."""
-        raw = self.network(window)[first:]
+        raw = self.network(window, dropout)[first:]
         losses = self.network.law.loss(raw, window.target[first:], window.scale)
         seen = window.observed[first:]
         return torch.where(seen, losses, 0.0).sum(), seen.sum()
@@ -243,18 +254,13 @@ def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Dr
     long = torch.nonzero(series.length >= _HELD_OUT_HORIZONS * series.horizon)[:, 0]
     if not settings.holdout_series or not len(long):
         return None, ends
-    order = Noise(series.key_hash[long] + _seed_of(seed, _HOLDOUT_SEED, 0)).bits()
+    order = Noise(series.key_hash[long] + seed_of(seed, _HOLDOUT_SEED, 0)).bits()
     chosen = long[order.argsort(stable=True)[: settings.holdout_series]]
     ends[chosen] -= series.horizon
     return [
         Draw(rows=part, ends=ends[part], begins=torch.zeros_like(part), unknown=None)
         for part in chosen.split(_HELD_OUT_AT_ONCE)
     ], ends
-
-
-def _seed_of(seed: int, purpose: int, step: int) -> int:
-    """A seed of 63 bits for a purpose and a step."""
-    return int(streams(streams(torch.tensor(seed), purpose)[-1] + step, 1)[0]) & 0x7FFFFFFFFFFFFFFF
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from forecasting.deepar.facts import Facts
-from forecasting.deepar.noise import Noise, streams
+from forecasting.deepar.noise import Noise, mixed, seed_of
 from forecasting.deepar.series_set import SeriesSet
 from forecasting.deepar.settings import Settings
 
@@ -18,6 +20,7 @@ _LOG_LIMIT = 5.0
 _COLD_UNKNOWN = 4.0
 """How much more often a category is hidden where the history is: unknown and new together would be too rare."""
 _LEAST_SCALE = 1e-30
+_WINDOWS = 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ class Window:
     target: Tensor
     observed: Tensor
 
+    def part(self, first: int, last: int) -> Window:
+        """Windows `first` to `last`, views."""
+        flat = {name: getattr(self, name)[first:last] for name in ("codes", "static", "scale")}
+        long = {name: getattr(self, name)[:, first:last] for name in _TIME_FIRST}
+        return Window(**flat, **long)
+
+
+_TIME_FIRST = ("lags", "flags", "known", "target", "observed")
+
 
 class Sampler:
     """Windows of training steps. Step s of a seed always has the same ones, so that a resumed training goes on as the
@@ -70,15 +82,17 @@ class Sampler:
             weights = usable.to(torch.float64)
         self._cumulated = torch.cumsum(weights, 0) / weights.sum()
         self._last = int(torch.nonzero(weights)[-1])
-        self._seed = torch.tensor(seed, device=series.device)
+        self._seed = seed
         self._settings = settings
         self._n_categories = series.codes.shape[1]
 
-    def draw(self, step: int, first: int, n: int, context: int) -> Draw:
-        """Windows `first` to `first + n` of a step."""
+    def draw(self, steps: Sequence[int], first: int, n: int, context: int) -> Draw:
+        """Windows `first` to `first + n` of some steps, B = len(steps) * n."""
         options = self._settings
-        place = torch.arange(first, first + n, device=self._cumulated.device)
-        noise = Noise(streams(streams(self._seed, 1) + step, 1)[..., 0] + place * 0x632BE59BD9B4E019)
+        device = self._cumulated.device
+        seeds = torch.tensor([seed_of(self._seed, _WINDOWS, step) for step in steps], device=device)
+        place = torch.arange(first, first + n, device=device)
+        noise = Noise(mixed(seeds.unsqueeze(1) + place).flatten())
         u, v = noise.pair(torch.float64)
         rows = torch.searchsorted(self._cumulated, u, right=True).clamp(max=self._last)
         ends = (v * self._positions[rows]).long()
@@ -95,6 +109,37 @@ class Sampler:
         return Draw(rows, ends, begins, unknown)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a window of T periods needs of the target, each value once.
+
+    steps: int64 [U, 1], periods from the end, ascending; the last T are the window. lagged: int64 [T * L], where the
+    lags of each period are among them. before: slice, the value before each period; None where lag 1 is not used.
+    counts: [T, U], sums over the lags.
+    """
+
+    steps: Tensor
+    lagged: Tensor
+    before: slice | None
+    counts: Tensor
+
+    @classmethod
+    def of(cls, lags: Sequence[int], before: int, horizon: int, device: torch.device) -> _Plan:
+        period = np.arange(-before, horizon)
+        source = period[:, None] - np.asarray(lags)
+        steps = np.unique(np.concatenate([source.ravel(), period]))
+        lagged = np.searchsorted(steps, source)
+        counts = np.zeros((len(period), len(steps)), dtype=np.float32)
+        counts[np.arange(len(period))[:, None], lagged] = 1.0
+        first = len(steps) - len(period)
+        return cls(
+            steps=torch.from_numpy(steps[:, None]).to(device),
+            lagged=torch.from_numpy(lagged.ravel()).to(device),
+            before=slice(first - 1, len(steps) - 1) if lags[0] == 1 else None,
+            counts=torch.from_numpy(counts).to(device),
+        )
+
+
 class Reader:
     """Gathers windows of a series set as the facts say."""
 
@@ -102,13 +147,13 @@ class Reader:
         self._series = series
         self._facts = facts
         device = series.device
-        self._lags = torch.tensor(facts.lags, device=device)
         self._past_lags = torch.tensor(facts.past_lags, device=device)
         known = [c for c in facts.related if c.known_in_future]
         self._moving = torch.tensor([k for k, c in enumerate(known) if not c.binary], dtype=torch.int64, device=device)
         ratios = [c.deviation / c.spread for c in known if not c.binary]
         self._ratio = torch.tensor(ratios, dtype=torch.float32, device=device)
         self._outside = len(series.values) - 1
+        self._plans: dict[tuple[int, int], _Plan] = {}
 
     def window(self, draw: Draw, horizon: int, *, context: int | None = None, ahead: bool = False) -> Window:
         """The `context` periods before each end and the `horizon` after it.
@@ -117,37 +162,48 @@ class Reader:
         may be read up to the last period of the window.
         """
         series, before = self._series, self._facts.context_length if context is None else context
-        step = torch.arange(-before, horizon, device=series.device).unsqueeze(1)
+        plan = self._plan(before, horizon)
         offset = series.offset[draw.rows]
-        position = draw.ends + step  # [T, B]
+        position = draw.ends + plan.steps  # [U, B]
         inside = position >= draw.begins
         if not ahead:  # short series: the horizon of a training window may go beyond the room after a series
             inside &= position < series.length[draw.rows] + series.horizon
         place = torch.where(inside, offset + position, self._outside)
-        target = series.values[place]
+        value = series.values[place]
         if ahead:
-            target = torch.where(step < 0, target, torch.nan)
-        observed = ~torch.isnan(target)
-        target = torch.nan_to_num(target)
-        scale, has_level = self._scale(draw, target[:before], observed[:before], offset)
-        lags, flags = self._lagged(draw, position, offset, scale, ahead)
+            value = torch.where(plan.steps < 0, value, torch.nan)
+        observed = ~torch.isnan(value)
+        value = torch.nan_to_num(value)
+        window = slice(len(position) - before - horizon, None)
+        recent = slice(len(position) - before - horizon, len(position) - horizon)
+        scale, has_level = self._scale(draw, value[recent], observed[recent], offset)
+        scaled = (value / scale).clamp(-SCALED_LIMIT, SCALED_LIMIT)
+        lags = scaled.index_select(0, plan.lagged).unflatten(0, (before + horizon, -1))  # [T, L, B]
+        seen = observed.to(torch.float32)
+        share = (plan.counts @ seen) / len(self._facts.lags)  # whole numbers until divided: the same in any order
+        first = seen[plan.before] if plan.before is not None else share
         return Window(
-            lags=lags,
-            flags=flags,
-            known=self._known(draw, position, inside, place, offset, before),
+            lags=lags.transpose(1, 2),
+            flags=torch.stack([first, share], dim=2),
+            known=self._known(draw, position[window], inside[window], place[window], offset, before),
             codes=self._codes(draw),
             static=self._static(draw.rows, scale, has_level),
             scale=scale,
-            target=target,
-            observed=observed,
+            target=value[window],
+            observed=observed[window],
         )
+
+    def _plan(self, before: int, horizon: int) -> _Plan:
+        if (before, horizon) not in self._plans:
+            self._plans[before, horizon] = _Plan.of(self._facts.lags, before, horizon, self._series.device)
+        return self._plans[before, horizon]
 
     def _scale(self, draw: Draw, target: Tensor, observed: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
         """The mean absolute observation in the context; where that is 0 or nothing, of all the history; where there is
         none either, what metadata suggest. [B], and whether it is the series' own."""
         series = self._series
         recent = target.abs().sum(0) / observed.sum(0).clamp(min=1)
-        whole = torch.nan_to_num(series.running[offset + draw.ends.clamp(max=self._outside)])
+        whole = torch.nan_to_num(series.running[offset + draw.ends])
         whole = torch.where(draw.begins == 0, whole, 0.0)  # with a hidden part the context is all that may be seen
         own = torch.where(recent > 0, recent, whole)
         has_level = own > 0
@@ -155,20 +211,6 @@ class Reader:
         if draw.unknown is not None:
             prior = prior - torch.where(draw.unknown, series.effects[draw.rows], 0.0).sum(1)
         return torch.where(has_level, own, torch.exp(prior)).clamp(min=_LEAST_SCALE), has_level
-
-    def _lagged(
-        self, draw: Draw, position: Tensor, offset: Tensor, scale: Tensor, ahead: bool
-    ) -> tuple[Tensor, Tensor]:
-        source = position.unsqueeze(2) - self._lags  # [T, B, L]
-        seen = source >= draw.begins.unsqueeze(1)
-        if ahead:
-            seen &= source < draw.ends.unsqueeze(1)
-        value = self._series.values[torch.where(seen, source + offset.unsqueeze(1), self._outside)]
-        missing = torch.isnan(value)
-        scaled = (torch.nan_to_num(value) / scale.unsqueeze(1)).clamp(-SCALED_LIMIT, SCALED_LIMIT)
-        share = 1.0 - missing.to(torch.float32).mean(2)
-        first = (~missing[:, :, 0]).to(torch.float32) if self._facts.lags[0] == 1 else share
-        return scaled, torch.stack([first, share], dim=2)
 
     def _known(
         self, draw: Draw, position: Tensor, inside: Tensor, place: Tensor, offset: Tensor, before: int

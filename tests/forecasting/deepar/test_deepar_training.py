@@ -57,7 +57,12 @@ def test_the_state_of_torchs_own_generator_is_left_alone(known: Family) -> None:
 
 @pytest.mark.parametrize("averaged", [1, 2])
 def test_resumed_training_is_the_uninterrupted_one(known: Family, averaged: int) -> None:
-    options = {"num_averaged_models": averaged, "max_learning_rate_decays": 2, "early_stopping_patience": 1, "epochs": 6}
+    options = {
+        "num_averaged_models": averaged,
+        "max_learning_rate_decays": 2,
+        "early_stopping_patience": 1,
+        "epochs": 6,
+    }
     whole = trainer(known, **options)
     curve = [(p.loss, p.held_out, p.learning_rate, p.stop) for p in whole.run()]
     first = trainer(known, **options)
@@ -78,7 +83,12 @@ def test_resumed_training_is_the_uninterrupted_one(known: Family, averaged: int)
 
 def test_training_lowers_the_rate_and_then_stops(known: Family) -> None:
     stuck = trainer(
-        known, epochs=50, learning_rate=1e-6, early_stopping_patience=2, max_learning_rate_decays=2, batches_per_epoch=1
+        known,
+        epochs=50,
+        learning_rate=1e-6,
+        early_stopping_patience=2,
+        max_learning_rate_decays=2,
+        batches_per_epoch=1,
     )
     stuck._best = [(-1e9, stuck.network.state_dict())]  # nothing will be better
     progress = list(stuck.run())
@@ -106,7 +116,7 @@ def test_windows_come_from_the_series_they_should(sampling: str) -> None:
     settings = Settings(sampling=sampling, cold_share=0.0)
     facts = Facts.learn(batch, horizon=5, settings=settings)
     series = SeriesSet.of(batch, facts)
-    draw = Sampler(series, series.length, settings, 1).draw(0, 0, 30_000, facts.context_length)
+    draw = Sampler(series, series.length, settings, 1).draw([0], 0, 30_000, facts.context_length)
     weight = {"uniform": np.ones(3), "length": lengths[:3] - 5 + 1, "velocity": level[:3]}[sampling]
     found = np.bincount(draw.rows.numpy(), minlength=5) / 30_000
     np.testing.assert_allclose(found, [*(weight / weight.sum()), 0, 0], atol=0.012)
@@ -116,10 +126,18 @@ def test_windows_come_from_the_series_they_should(sampling: str) -> None:
         assert ends.mean() == pytest.approx((lengths[i] - 5) / 2, rel=0.05)
 
 
+def test_steps_drawn_together_are_the_steps(known: Family) -> None:
+    t = trainer(known)
+    together = t._sampler.draw([3, 4], 0, 8, 12)
+    apart = [t._sampler.draw([step], 0, 8, 12) for step in (3, 4)]
+    assert torch.equal(together.rows, torch.cat([part.rows for part in apart]))
+    assert torch.equal(together.ends, torch.cat([part.ends for part in apart]))
+
+
 def test_a_step_can_be_shared(known: Family) -> None:
     t = trainer(known)
-    whole = t._sampler.draw(7, 0, 8, 12)
-    halves = [t._sampler.draw(7, first, 4, 12) for first in (0, 4)]
+    whole = t._sampler.draw([7], 0, 8, 12)
+    halves = [t._sampler.draw([7], first, 4, 12) for first in (0, 4)]
     for name in ("rows", "ends", "begins", "unknown"):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(half, name) for half in halves]))
 
