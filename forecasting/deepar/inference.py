@@ -34,9 +34,9 @@ def sample_paths(
         h.append(last[0].unsqueeze(1))
         c.append(cell[0].unsqueeze(1))
     weights = [_weights(lstm) for lstm in network.layers]
-    layers = len(weights)
-    first_in, _, first_bias = weights[0]
-    shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in.t()).unflatten(0, (horizon, -1))
+    first_in, first_on, first_bias = weights[0]
+    shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in).unflatten(0, (horizon, -1))
+    stacked = [torch.cat([into, onward]) for into, onward, _ in weights[1:]]
     noise = Noise(streams(seeds, n_samples))
     scale = window.scale.unsqueeze(1)
     paths = torch.empty(len(seeds), n_samples, horizon, device=seeds.device)
@@ -44,15 +44,15 @@ def sample_paths(
     means = torch.empty(len(seeds), horizon, device=seeds.device)
     for k in range(horizon):
         sampled = [j for j, lag in enumerate(lags) if lag <= k]
-        gates = shared[k].unsqueeze(1) + h[0] @ weights[0][1].t()
-        if sampled:
-            latest = scaled[:, :, [k - lags[j] for j in sampled]]
-            gates = gates + latest @ first_in[:, sampled].t()
-        h[0], c[0] = _cell(gates, c[0])
-        for layer in range(1, layers):
-            into, onward, bias = weights[layer]
-            gates = h[layer - 1] @ into.t() + h[layer] @ onward.t() + bias
-            h[layer], c[layer] = _cell(gates, c[layer])
+        latest = scaled[:, :, [k - lags[j] for j in sampled]]
+        joined = torch.cat([h[0].expand(-1, n_samples, -1), latest], 2) if sampled else h[0]
+        gates = joined @ torch.cat([first_on, first_in[sampled]])
+        h[0], c[0] = _cell(gates.add_(shared[k].unsqueeze(1)), c[0])
+        for layer in range(1, len(weights)):
+            below = h[layer - 1]
+            joined = torch.cat([below, h[layer].expand(-1, below.shape[1], -1)], 2)
+            gates = joined @ stacked[layer - 1]
+            h[layer], c[layer] = _cell(gates.add_(weights[layer][2]), c[layer])
         raw = network.head(h[-1])
         means[:, k] = law.mean(raw, scale).mean(1)
         paths[:, :, k] = law.draw(raw, scale, noise)
@@ -87,12 +87,19 @@ def _told(window: Window, lags: Sequence[int], before: int) -> Window:
 
 
 def _weights(lstm: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights from the layer below and from the step before, and the bias."""
-    return lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0
+    """Weights from the layer below [I, 4 C] and from the step before [C, 4 C], and the bias [4 C].
+
+    Those of the third gate are doubled, so that one sigmoid does for all: tanh(x) = 2 sigmoid(2 x) - 1.
+    """
+    factor = torch.ones(4, lstm.hidden_size, device=lstm.weight_ih_l0.device)
+    factor[2] = 2.0
+    factor = factor.flatten()
+    bias = (lstm.bias_ih_l0 + lstm.bias_hh_l0) * factor
+    return lstm.weight_ih_l0.t() * factor, lstm.weight_hh_l0.t() * factor, bias
 
 
 def _cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of an LSTM layer: torch's order of the gates is input, forget, cell, output."""
-    i, f, g, o = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(cell), cell
+    """One step of an LSTM layer: torch's order of the gates is input, forget, cell, output. `gates` is used up."""
+    i, f, g, o = gates.sigmoid_().chunk(4, dim=-1)
+    cell = torch.addcmul(g.mul_(2.0).sub_(1.0).mul_(i), f, cell)
+    return torch.sigmoid(2.0 * cell).mul_(2.0).sub_(1.0).mul_(o), cell

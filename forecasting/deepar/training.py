@@ -21,7 +21,7 @@ from forecasting.deepar.windows import Draw, Reader, Sampler, Window
 
 _HELD_OUT_HORIZONS = 3
 _HELD_OUT_AT_ONCE = 256
-_GATHERED_WINDOWS = 256
+_GATHERED_WINDOWS = 512
 _INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
 
 

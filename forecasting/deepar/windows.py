@@ -168,16 +168,16 @@ class Reader:
         inside = position >= draw.begins
         if not ahead:  # short series: the horizon of a training window may go beyond the room after a series
             inside &= position < series.length[draw.rows] + series.horizon
-        place = torch.where(inside, offset + position, self._outside)
+        place = (position + offset).masked_fill_(~inside, self._outside)
         value = series.values[place]
         if ahead:
-            value = torch.where(plan.steps < 0, value, torch.nan)
+            value.masked_fill_(plan.steps >= 0, torch.nan)
         observed = ~torch.isnan(value)
-        value = torch.nan_to_num(value)
+        value.nan_to_num_()
         window = slice(len(position) - before - horizon, None)
         recent = slice(len(position) - before - horizon, len(position) - horizon)
         scale, has_level = self._scale(draw, value[recent], observed[recent], offset)
-        scaled = (value / scale).clamp(-SCALED_LIMIT, SCALED_LIMIT)
+        scaled = (value / scale).clamp_(-SCALED_LIMIT, SCALED_LIMIT)
         lags = scaled.index_select(0, plan.lagged).unflatten(0, (before + horizon, -1))  # [T, L, B]
         seen = observed.to(torch.float32)
         share = (plan.counts @ seen) / len(self._facts.lags)  # whole numbers until divided: the same in any order

@@ -1,4 +1,4 @@
-"""A trained model on a family whose truth is known: effect of the price, level of the category, coverage, cold items."""
+"""A trained model on a family whose truth is known: effect of the price, level of a category, coverage, cold items."""
 
 from __future__ import annotations
 
