@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from forecasting.deepar.series_set import SeriesSet
 from forecasting.deepar.settings import Settings
 from forecasting.deepar.windows import Draw, Reader
 from forecasting.models.contract import RawForecast, Rows, Status
-from forecasting.postprocess import Bounds, apply_bounds, finish, guard, history_facts
+from forecasting.postprocess import Bounds, HistoryFacts, apply_bounds, finish, guard, history_facts
 
 NAME = "deepar"
 _PATHS_AT_ONCE = {"cpu": 2_000, "cuda": 500_000}
@@ -64,7 +64,7 @@ class DeepAR:
         rows = Rows.of(batch, NAME, ends, seed=seed)
         own = self._sampled(batch, metadata, rows, steps, levels, num_samples or self.settings.num_samples)
         facts = history_facts(rows)
-        reason = guard(own, facts)
+        reason = guard(own, self._with_typical_level(facts))
         bad = np.flatnonzero(reason != "")
         status = np.full(len(rows), Status.OK, dtype=np.int8)
         if len(bad):
@@ -87,6 +87,11 @@ class DeepAR:
             evaluations=np.zeros(lead, dtype=np.int64),
             first_step=rows.first_step.reshape(lead),
         )
+
+    def _with_typical_level(self, facts: HistoryFacts) -> HistoryFacts:
+        """Histories of zeros alone say nothing of how far a forecast may go: there the level of the training set does."""
+        zero = (facts.low == 0) & (facts.high == 0)
+        return replace(facts, high=np.where(zero, np.exp(self.facts.log_level), facts.high))
 
     def _sampled(
         self,

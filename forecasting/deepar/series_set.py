@@ -114,7 +114,7 @@ class SeriesSet:
             average=torch.from_numpy(target_facts(batch.values, begin, begin + seen)[0]).to(place),
             codes=torch.from_numpy(codes).to(place),
             numbers=torch.from_numpy(numbers).to(place),
-            clock=torch.from_numpy(clock.reshape(-1, clock.shape[2])).to(place),
+            clock=torch.from_numpy(clock.reshape(len(clock) * periods, -1 if clock.size else 0)).to(place),
             group=torch.from_numpy(np.where(group < 0, len(clock) - 1, group)).to(place),
             key_hash=torch.from_numpy(batch.key_hash.view(np.int64).copy()).to(place),
             first=first,

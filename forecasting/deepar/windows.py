@@ -199,10 +199,11 @@ class Reader:
         return self._plans[before, horizon]
 
     def _scale(self, draw: Draw, target: Tensor, observed: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean absolute observation in the context; where that is 0 or nothing, of all the history; where there is
-        none either, what metadata suggest. [B], and whether it is the series' own."""
+        """The mean absolute observation in the context; where that is 0 or nothing, of all the history; where that is
+        too, what metadata suggest, as one observation beside the zeros. [B], and whether it is the series' own."""
         series = self._series
-        recent = target.abs().sum(0) / observed.sum(0).clamp(min=1)
+        count = observed.sum(0)
+        recent = target.abs().sum(0) / count.clamp(min=1)
         whole = torch.nan_to_num(series.running[offset + draw.ends])
         whole = torch.where(draw.begins == 0, whole, 0.0)  # with a hidden part the context is all that may be seen
         own = torch.where(recent > 0, recent, whole)
@@ -210,7 +211,7 @@ class Reader:
         prior = series.log_prior[draw.rows]
         if draw.unknown is not None:
             prior = prior - torch.where(draw.unknown, series.effects[draw.rows], 0.0).sum(1)
-        return torch.where(has_level, own, torch.exp(prior)).clamp(min=_LEAST_SCALE), has_level
+        return torch.where(has_level, own, torch.exp(prior) / (1 + count)).clamp(min=_LEAST_SCALE), has_level
 
     def _known(
         self, draw: Draw, position: Tensor, inside: Tensor, place: Tensor, offset: Tensor, before: int
