@@ -35,7 +35,7 @@ def sample_paths(
         c.append(cell[0].unsqueeze(1))
     weights = [_weights(lstm) for lstm in network.layers]
     first_in, first_on, first_bias = weights[0]
-    shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in).unflatten(0, (horizon, -1))
+    shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in).view(horizon, len(seeds), -1)
     stacked = [torch.cat([into, onward]) for into, onward, _ in weights[1:]]
     noise = Noise(streams(seeds, n_samples))
     scale = window.scale.unsqueeze(1)

@@ -89,7 +89,7 @@ class DeepAR:
         )
 
     def _with_typical_level(self, facts: HistoryFacts) -> HistoryFacts:
-        """Histories of zeros alone say nothing of how far a forecast may go: there the level of the training set does."""
+        """Zeros alone do not say how far a forecast may go: there the level of the training set does."""
         zero = (facts.low == 0) & (facts.high == 0)
         return replace(facts, high=np.where(zero, np.exp(self.facts.log_level), facts.high))
 

@@ -259,7 +259,7 @@ def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Dr
     ends[chosen] -= series.horizon
     return [
         Draw(rows=part, ends=ends[part], begins=torch.zeros_like(part), unknown=None)
-        for part in chosen.split(_HELD_OUT_AT_ONCE)
+        for part in torch.split(chosen, _HELD_OUT_AT_ONCE)
     ], ends
 
 

@@ -178,7 +178,7 @@ class Reader:
         recent = slice(len(position) - before - horizon, len(position) - horizon)
         scale, has_level = self._scale(draw, value[recent], observed[recent], offset)
         scaled = (value / scale).clamp_(-SCALED_LIMIT, SCALED_LIMIT)
-        lags = scaled.index_select(0, plan.lagged).unflatten(0, (before + horizon, -1))  # [T, L, B]
+        lags = scaled.index_select(0, plan.lagged).view(before + horizon, -1, len(draw.rows))  # [T, L, B]
         seen = observed.to(torch.float32)
         share = (plan.counts @ seen) / len(self._facts.lags)  # whole numbers until divided: the same in any order
         first = seen[plan.before] if plan.before is not None else share
