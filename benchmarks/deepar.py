@@ -6,8 +6,8 @@
 The bare network is ours, fed tensors that were made before the clock started: what the data path costs is the
 difference. They take turns in pieces of 64 steps, so that a busy machine slows them alike; the median piece counts.
 GluonTS has the same cells, layers, context, batch, windows seen, related series and metadata; lags and calendar are
-its own. The accuracy is that of the training part's last horizon, which neither has seen, or with --test that of the test part. Needs torch,
-gluonts and lightning.
+its own. The accuracy is that of the training part's last horizon, which neither has seen, or with --test that of the
+test part. Needs torch, gluonts and lightning.
 """
 
 from __future__ import annotations
