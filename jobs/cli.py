@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs import upkeep_cli
+from jobs import deepar_cli, upkeep_cli
 from udfs.errors import DONE, FAILED, AlmanacError, InputError, ThresholdError
 
 app = typer.Typer(
@@ -370,6 +370,8 @@ def register(
 
 app.command()(upkeep_cli.optimize)
 app.command()(upkeep_cli.forget)
+app.command()(deepar_cli.train_deepar)
+app.command()(deepar_cli.predict_deepar)
 
 
 def _with_refit(overrides: list[str] | None, refit: str | None) -> list[str]:

@@ -115,6 +115,26 @@ def planned_calendar(lake: Lake, config: Config, frequency: str, start: int, end
     return calendar_of(rows, config, frequency, start, end)
 
 
+def calendar_at_hand(
+    stored: list[Holiday], config: Config, frequency: str, start: int, end: int, values: Iterable[str | None]
+) -> HolidayCalendar | None:
+    """The calendar by the rows of the table and, for what it lacks, by the package; nothing is written.
+
+    values: what the series have in `country_column`. Raises InputError as `freeze`, and for a calendar of one's own
+    that is not in the table yet.
+    """
+    section = config.holidays
+    if section is None:
+        return None
+    mine = [h for h in stored if h.source not in (PACKAGE, FEASTS)]
+    if section.calendar is not None and not mine:
+        raise InputError("holidays.calendar is not in the lake yet; run `almanac backtest`, which freezes it, first")
+    frozen = [h for h in stored if h.source in (PACKAGE, FEASTS)]
+    places = _named_places(section, values, {h.region for h in mine if h.region is not None})
+    frozen += missing_dates(frozen, places, section.all_feasts, _years(config, frequency, start, end))
+    return calendar_of(frozen + mine, config, frequency, start, end)
+
+
 def calendar_of(rows: Iterable[Holiday], config: Config, frequency: str, start: int, end: int) -> HolidayCalendar:
     """The calendar of every group of series: first those without a country of their own, then by place or region."""
     section = config.holidays
@@ -205,15 +225,21 @@ def _places(lake: Lake, section: HolidaysConfig, regions: Collection[str]) -> li
     """The places whose dates are needed: those of the config, and those that the series name."""
     from pyspark.sql import functions as F
 
-    places = [public.parse_place(text) for text in section.countries]
-    if section.country_column is None:
-        return places
-    series = lake.read("series")
     name = section.country_column
+    if name is None:
+        return _named_places(section, (), regions)
     column = F.col(name) if name in lake.layout.key else F.col("metadata")[name]
+    rows = lake.read("series").select(column.alias("value")).distinct().collect()
+    return _named_places(section, [row["value"] for row in rows], regions)
+
+
+def _named_places(
+    section: HolidaysConfig, values: Iterable[str | None], regions: Collection[str]
+) -> list[tuple[str, str | None]]:
+    places = [public.parse_place(text) for text in section.countries]
     problems = []
-    for row in sorted(series.select(column.alias("value")).distinct().collect(), key=lambda r: r["value"] or ""):
-        value = (row["value"] or "").strip()
+    for given in sorted(value or "" for value in values):
+        value = given.strip()
         if not value:
             continue
         try:
@@ -224,8 +250,8 @@ def _places(lake: Lake, section: HolidaysConfig, regions: Collection[str]) -> li
     if problems:
         shown = "\n".join(f"  {p}" for p in problems[:20])
         raise InputError(
-            f"holidays.country_column: {len(problems)} values of {name!r} are neither countries nor regions of a "
-            f"calendar:\n{shown}"
+            f"holidays.country_column: {len(problems)} values of {section.country_column!r} are neither countries "
+            f"nor regions of a calendar:\n{shown}"
         )
     return places
 

@@ -88,15 +88,7 @@ class Lake:
     @classmethod
     def of(cls, spark: SparkSession, config: Config) -> Lake:
         """The lake of a config; nothing is made or checked yet."""
-        layout = Layout(
-            dimensions=config.dimensions,
-            related=tuple(config.data.related_columns),
-            known=tuple(name for name, column in config.data.related_columns.items() if column.known_in_future),
-            attributes=config.data.attributes,
-            joined=tuple(a for a in config.data.attributes if any(a in (r.key or ()) for r in config.data.related)),
-            quantiles=config.quantiles,
-        )
-        return cls(spark, config.lake, layout)
+        return cls(spark, config.lake, layout_of(config))
 
     # --- where tables are ---
 
@@ -250,22 +242,7 @@ class Lake:
     def check_identity(self, config: Config) -> LakeInfo | None:
         """The lake's identity if it belongs to the config's dataset group (None: not made yet); else InputError."""
         info = self.info()
-        if info is None:
-            return None
-        wrong = []
-        if info.dataset_group != config.dataset_group:
-            wrong.append(f"dataset_group is {config.dataset_group!r}, the lake's is {info.dataset_group!r}")
-        grid = config.grid
-        if not _same_grid(grid, info.frequency):
-            wrong.append(f"frequency is {grid.name!r}, the lake's is {info.frequency!r}")
-        if info.dimensions != config.dimensions:
-            wrong.append(f"dimensions are {list(config.dimensions)}, the lake's are {list(info.dimensions)}")
-        if wrong:
-            raise InputError(
-                f"the lake holds another dataset group: {'; '.join(wrong)}. One lake holds one group: "
-                "give another lake.path (or schema), or the group's own config"
-            )
-        return info
+        return None if info is None else same_group(info, config)
 
     def identify(self, config: Config, frequency: str) -> LakeInfo:
         """Write the identity of a new lake; that of an existing one stays."""
@@ -290,6 +267,37 @@ class Lake:
         from pyspark.sql import functions as F
 
         return F.pmod(F.xxhash64(*self.layout.key), F.lit(buckets)).cast("int")
+
+
+def layout_of(config: Config) -> Layout:
+    """What of the tables depends on the config."""
+    columns = config.data.related_columns
+    return Layout(
+        dimensions=config.dimensions,
+        related=tuple(columns),
+        known=tuple(name for name, column in columns.items() if column.known_in_future),
+        attributes=config.data.attributes,
+        joined=tuple(a for a in config.data.attributes if any(a in (r.key or ()) for r in config.data.related)),
+        quantiles=config.quantiles,
+    )
+
+
+def same_group(info: LakeInfo, config: Config) -> LakeInfo:
+    """The identity of a lake that belongs to the config's dataset group. Raises InputError for another one's."""
+    wrong = []
+    if info.dataset_group != config.dataset_group:
+        wrong.append(f"dataset_group is {config.dataset_group!r}, the lake's is {info.dataset_group!r}")
+    grid = config.grid
+    if not _same_grid(grid, info.frequency):
+        wrong.append(f"frequency is {grid.name!r}, the lake's is {info.frequency!r}")
+    if info.dimensions != config.dimensions:
+        wrong.append(f"dimensions are {list(config.dimensions)}, the lake's are {list(info.dimensions)}")
+    if wrong:
+        raise InputError(
+            f"the lake holds another dataset group: {'; '.join(wrong)}. One lake holds one group: "
+            "give another lake.path (or schema), or the group's own config"
+        )
+    return info
 
 
 def _same_grid(grid: Any, stored: str) -> bool:

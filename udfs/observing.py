@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import Column
 
+    from forecasting.holidays import HolidayCalendar
     from udfs.lake import Lake
 
 FILL_GROUP = "fill:group"
@@ -38,21 +39,30 @@ def observing(
     """For data that span the ordinals `start` to `end`, and the horizon after them. Raises InputError for holidays
     that are closed and that the calendar does not have."""
     opening = config.opening
+    calendar = None
+    if opening is not None and opening.by_calendar and opening.closed_on_holidays:
+        calendar = frozen_calendar(lake, config, frequency, start, end, holidays_version)
+    return observing_by(config, frequency, start, end, calendar)
+
+
+def observing_by(config: Config, frequency: str, start: int, end: int, calendar: HolidayCalendar | None) -> Observing:
+    """As `observing`, by a calendar that is at hand."""
+    opening = config.opening
     if opening is None:
         return Observing(masks_of(config))
     closed = None
     if opening.by_calendar:
         grid = Frequency.parse(frequency)
-        calendar, names = None, None
+        names = None
         if opening.closed_on_holidays:
-            calendar = frozen_calendar(lake, config, frequency, start, end, holidays_version)
             names = opening.closed_on_holidays if isinstance(opening.closed_on_holidays, tuple) else None
             known = set() if calendar is None else set(calendar.base)
             if names is not None and (unknown := sorted(set(names) - known)):
                 raise InputError(
                     f"opening.closed_on_holidays: {unknown} are no holidays of the calendar: {sorted(known)}"
                 )
-        closed = closures(grid, start, end + config.horizon, opening.week(config.time_zone), calendar, names)
+        by_day = calendar if opening.closed_on_holidays else None
+        closed = closures(grid, start, end + config.horizon, opening.week(config.time_zone), by_day, names)
     return Observing(masks_of(config), closed, opening.column)
 
 
@@ -126,4 +136,12 @@ def hidden_periods(
     return None if found is None else found != 0
 
 
-__all__ = ["FILL_GROUP", "calendar_groups", "fill_group_columns", "fill_groups", "fill_rules", "observing"]
+__all__ = [
+    "FILL_GROUP",
+    "calendar_groups",
+    "fill_group_columns",
+    "fill_groups",
+    "fill_rules",
+    "observing",
+    "observing_by",
+]

@@ -7,6 +7,7 @@ quantiles) comes from the `Layout`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from forecasting.levels import quantile_column
 from udfs.calibration_schema import calibration_schema
@@ -17,14 +18,17 @@ from udfs.layout import optional as _c
 from udfs.layout import required as _required
 from udfs.life_schema import phase_out_schema, successors_schema
 from udfs.metrics_schema import metrics_schema
+from udfs.models_schema import models_schema
 from udfs.source_times_schema import source_times_schema
 from udfs.tuning_schema import tuning_schema
 from udfs.upkeep_schema import forgotten_schema
 
-__all__ = ["BASELINE", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
+__all__ = ["BASELINE", "RESULTS_DEEPAR", "SCHEMA_VERSION", "Layout", "TableSchema", "table_schemas"]
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"
+RESULTS_DEEPAR = "results_deepar"
+"""What the GPU job writes in the layout of `results`: a table of its own, since two writers would block each other."""
 
 
 def _key(layout: Layout, *, required: bool = True) -> tuple[Column, ...]:
@@ -383,6 +387,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         successors_schema(layout),
         phase_out_schema(),
         forgotten_schema(),
+        models_schema(),
+        replace(_results(layout), name=RESULTS_DEEPAR),
     )
     return {table.name: table for table in tables}
 

@@ -211,6 +211,22 @@ def _skipped(part: Part, model: ModelSpec, spec: TaskSpec) -> Forecast:
     )
 
 
+def answered(
+    part: Part, answer: Callable[[Part], Forecast], model: ModelSpec, spec: TaskSpec, unit_of: np.ndarray[Any, Any]
+) -> pa.RecordBatch:
+    """Rows for a part whose forecast comes from elsewhere, such as the global model; what needs no model, and what an
+    item's life and closed periods make of a forecast, as for all."""
+    clock = time.perf_counter()
+    if part.short or part.ended:
+        none = _skipped(part, model, spec)
+        raw = none if part.short else all_zero(none)
+    else:
+        raw = shut(part, answer(part))
+    seconds = _with_overhead(raw.seconds.reshape(-1), time.perf_counter() - clock)
+    shared = _shared_columns(part, spec, unit_of)
+    return _record_batch(part, lived(raw, part), None, shared, seconds, model, spec)
+
+
 def _with_overhead(seconds: FloatArray, elapsed: float) -> FloatArray:
     """Each row's share of the time since the last rows went out: its model's, and an equal part of everything else."""
     return np.asarray(seconds + max(elapsed - seconds.sum(), 0.0) / max(len(seconds), 1), dtype=np.float64)

@@ -64,9 +64,10 @@ def resolved_json(config: Config) -> str:
 def config_hash(config: Config) -> str:
     """A digest of everything that changes a result; where the session runs and what things cost do not.
 
-    Where fits start from is a matter of one forecast and stands in its plan; components are made from what is there.
+    Where fits start from is a matter of one forecast and stands in its plan; components are made from what is there;
+    a global model says itself what it was trained with.
     """
-    apart = {"spark", "cost", "refit", "parameters_from", "components"}
+    apart = {"spark", "cost", "refit", "parameters_from", "components", "deepar"}
     content = config.model_dump(by_alias=True, mode="json", exclude=apart)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

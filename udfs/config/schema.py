@@ -16,6 +16,7 @@ from udfs.config.abrupt import Abrupt, abrupt_problems
 from udfs.config.cold_start import ColdStart, cold_start_problems
 from udfs.config.compat import with_compat
 from udfs.config.covariates import covariate_problems
+from udfs.config.deepar import DeepARConfig, deepar_problems
 from udfs.config.domains import DomainName, schema_problems
 from udfs.config.evaluation import Backtest, Calibration, Evaluation, Selection, evaluation_problems
 from udfs.config.features import FeaturesConfig, feature_problems
@@ -201,6 +202,7 @@ class Config(Section):
     the models, like all others."""
     tuning: Tuning | None = None
     """Search of hyperparameters; null: none."""
+    deepar: DeepARConfig = DeepARConfig()
     refit: Literal["full", "warm", "never"] = "full"
     """How `forecast` comes to its fits. full: from nothing. warm: from an earlier run's parameters, which move. never:
     with an earlier run's parameters, only the states move over the new points."""
@@ -332,6 +334,7 @@ def _name_problems(config: Config) -> list[str]:
     problems += cold_start_problems(config)
     problems += evaluation_problems(config, known=(*key, *attributes))
     problems += tuning_problems(config)
+    problems += deepar_problems(config)
     problems += lifecycle_problems(config)
     problems += abrupt_problems(config)
     if config.parameters_from is not None and config.refit == "full":

@@ -1,0 +1,82 @@
+"""What the verbs of the global model share: that its libraries are there, the device, and the table `models`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from udfs.config import Config
+from udfs.delta_files import lake_folder, open_table, read_rows
+from udfs.errors import InputError
+from udfs.models_schema import models_schema
+
+if TYPE_CHECKING:
+    from forecasting.deepar import DeepAR
+
+_NEEDED = ("torch", "safetensors", "deltalake")
+
+
+def check_libraries() -> None:
+    """Raise InputError where what the GPU job needs is not installed."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(f"the global model needs {', '.join(missing)}; install it: pip install 'almanac[gpu]'")
+
+
+def device_of(config: Config) -> str:
+    """cpu or cuda. Raises InputError for a GPU that is asked for and not there."""
+    import torch
+
+    there = bool(torch.cuda.is_available())
+    if config.deepar.device == "cuda" and not there:
+        raise InputError("deepar.device is cuda and torch sees no GPU; set deepar.device: auto or cpu")
+    return "cuda" if there and config.deepar.device != "cpu" else "cpu"
+
+
+def models_folder(config: Config) -> Path:
+    """Where model folders and checkpoints are."""
+    given = config.deepar.models
+    return Path(given).absolute() if given is not None else lake_folder(config.lake) / "deepar_models"
+
+
+def stored_models(config: Config) -> list[dict[str, Any]]:
+    """The rows of `models`, oldest first."""
+    table = open_table(lake_folder(config.lake), "models")
+    rows = [] if table is None else read_rows(table, models_schema().names)
+    return sorted(rows, key=lambda row: (row["trained_at"], row["model_id"]))
+
+
+def open_model(config: Config, name: str | None, device: str) -> tuple[DeepAR, dict[str, Any]]:
+    """A model and what was told of it: by its id or folder, else the newest of the table `models`.
+
+    Raises InputError where there is none such, and as `jobs.model_folder.load_model`.
+    """
+    from jobs.model_folder import load_model
+
+    rows: list[dict[str, Any]] = stored_models(config)
+    if name is None and not rows:
+        raise InputError("the lake has no trained model yet; run `almanac train-deepar` first")
+    row: Mapping[str, Any] | None = rows[-1] if name is None else _named(rows, name)
+    if row is None:
+        folder, digest = Path(str(name)), None
+        if not folder.is_dir():
+            known = ", ".join(r["model_id"] for r in rows[-5:]) or "none"
+            raise InputError(f"there is no model {name!r}, neither in the table `models` ({known}) nor as a folder")
+    else:
+        folder, digest = Path(row["folder"]), str(row["digest"])
+        moved = models_folder(config) / folder.name
+        folder = folder if folder.is_dir() or not moved.is_dir() else moved
+        if not folder.is_dir():
+            raise InputError(
+                f"the folder {folder} of model {row['model_id']} is gone; train it again, or bring it back"
+            )
+    return load_model(folder, digest=digest, device=device)
+
+
+def _named(rows: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    for row in rows:
+        if row["model_id"] == name or Path(row["folder"]) == Path(name).absolute():
+            return row
+    return None

@@ -1,0 +1,189 @@
+"""The verb `predict-deepar`: forecasts and backtests of the global model, into a run. No Spark, no JVM.
+
+They go to the table `results_deepar`, which has the layout of `results`: one commit that replaces what this run had
+there, so that killed and run again it adds no row.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from jobs import tables
+from jobs.context import ConfigSource
+from jobs.deepar_lake import check_libraries, device_of, open_model
+from udfs.arrow import repeated
+from udfs.config import load_config
+from udfs.deep_source import DEEPAR, DeepSource, find_run, left_out, metadata_of, open_source
+from udfs.delta_files import arrow_schema, replace_rows
+from udfs.errors import InputError
+from udfs.lake import layout_of
+from udfs.parts import Part, parts_of, pieces
+from udfs.schemas import RESULTS_DEEPAR, table_schemas
+from udfs.spec import ModelSpec, Stage, TaskSpec
+from udfs.task import answered
+
+if TYPE_CHECKING:
+    from forecasting import Forecast
+    from forecasting.deepar import DeepAR
+
+OnProgress = Callable[[int, int], None]
+NO_UNIT = -1
+"""These rows belong to no work unit of the run's plan."""
+
+
+@dataclass
+class Predicted:
+    """What was written. rows: by stage and status. version: of `results_deepar`."""
+
+    run_id: str
+    model_id: str
+    rows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    version: int = -1
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    config: ConfigSource,
+    *,
+    overrides: Iterable[str] = (),
+    model: str | None = None,
+    run_id: str | None = None,
+    backtest: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Predicted:
+    """Forecast all series of a run by a trained model, with backtest its backtest windows too.
+
+    model: an id of the table `models`, or a model folder; None: the newest. run_id: the run to join, whose version of
+    the data is read; None: the newest of this config.
+    Raises InputError where torch is missing, for a lake that is empty or in a catalog, a model that is not there, was
+    made for another frequency or a shorter horizon, needs what the data lack, or has seen what its backtests ask for.
+    """
+    check_libraries()
+    started = time.perf_counter()
+    loaded = load_config(config, overrides)
+    run = find_run(loaded, run_id)
+    network, about = open_model(loaded, model, device_of(loaded))
+    source = open_source(loaded, run=run)
+    _check(network, about, source, backtest)
+    stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
+    done = Predicted(run.run_id, str(about.get("model_id", model)), notes=tuple(left_out(loaded)))
+    schema = table_schemas(layout_of(loaded))[RESULTS_DEEPAR]
+    rows = _rows(network, source, stages, done, arrow_schema(schema), on_progress)
+    done.version = replace_rows(source.folder, schema, rows, {"run_id": run.run_id, "stage": stages})
+    done.seconds = time.perf_counter() - started
+    return done
+
+
+def _check(model: DeepAR, about: Mapping[str, Any], source: DeepSource, backtest: bool) -> None:
+    """Raise InputError for a model that does not fit the data or would flatter itself."""
+    config, facts = source.config, model.facts
+    problems = []
+    if config.horizon > facts.horizon:
+        problems.append(f"the horizon is {config.horizon}, the model was trained for at most {facts.horizon}")
+    if source.frequency.name != facts.frequency:
+        problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
+    for part in (*facts.categories, *facts.numbers):
+        if part.name not in config.data.attributes:
+            problems.append(f"the model reads the metadata column {part.name!r}, which the config does not have")
+    if problems:
+        raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
+    if backtest:
+        _check_unseen(about, source)
+
+
+def _check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
+    plan, trained_to = source.plan, about.get("trained_to")
+    if source.config.backtest.windows == 0:
+        raise InputError("backtest.windows is 0: there are no windows to forecast; leave --backtest out")
+    if source.config.forecast_start == "global" and trained_to is not None:
+        earliest = source.label(source.end - plan.span)
+        unseen = np.datetime64(str(trained_to), "us") <= earliest
+        seen = f"until {trained_to}, the earliest window sees until {earliest}"
+    else:
+        same = about.get("series_version") == source.series_version
+        unseen = same and int(about.get("left_out", 0)) >= plan.span
+        seen = f"all but the last {about.get('left_out', 0)} periods of the series at version {about.get('series_version')}"
+    if not unseen:
+        raise InputError(
+            f"the model was trained on {seen}: its backtests would be flattered. Train one for them by "
+            "`almanac train-deepar --before-backtests`, or leave --backtest out"
+        )
+
+
+def _rows(
+    model: DeepAR,
+    source: DeepSource,
+    stages: tuple[Stage, ...],
+    done: Predicted,
+    schema: pa.Schema,
+    on_progress: OnProgress | None,
+) -> Iterator[pa.RecordBatch]:
+    total, seen = len(source.series) * len(stages), 0
+    for stage in stages:
+        spec = source.spec(stage)
+        for batch in source.batches():
+            for piece in pieces(batch, spec):
+                for part, _ in parts_of(piece, spec):
+                    made = _answered(model, part, spec)
+                    counted = pc.value_counts(made.column("status")).to_pylist()
+                    done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
+                    yield _whole(made, done.run_id, stage, schema)
+                seen += len(piece)
+                if on_progress is not None:
+                    on_progress(seen, total)
+
+
+def _answered(model: DeepAR, part: Part, spec: TaskSpec) -> pa.RecordBatch:
+    facts = model.facts
+
+    def answer(rows: Part) -> Forecast:
+        names = [c.name for c in facts.categories], [n.name for n in facts.numbers]
+        metadata = metadata_of(rows.source, rows.positions, *names)
+        try:
+            return model.predict(
+                rows.series, spec.horizon, spec.quantiles, metadata, ends=rows.ends, seed=spec.seed, bounds=spec.bounds
+            )
+        except ValueError as error:
+            raise InputError(f"the model cannot forecast these series: {error}") from error
+
+    return answered(part, answer, ModelSpec(DEEPAR), spec, np.array([NO_UNIT], dtype=np.int32))
+
+
+def _whole(made: pa.RecordBatch, run_id: str, stage: str, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows with what is the same in all of them, in the table's types."""
+    same = {"run_id": repeated(run_id, pa.string(), len(made)), "stage": repeated(stage, pa.string(), len(made))}
+    columns = [same[f.name] if f.name in same else made.column(f.name) for f in schema]
+    return pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def render(found: Predicted, console: Console | None = None) -> None:
+    """Print what was written."""
+    out = console or tables.console()
+    rows = [(stage, status, n) for (stage, status), n in sorted(found.rows.items())]
+    title = f"{RESULTS_DEEPAR} of run {found.run_id} by {found.model_id}, {found.seconds:,.1f} s"
+    out.print(tables.table(["stage", "status", "rows"], rows, title))
+    for note in found.notes:
+        out.print(f"note: not done by this model: {note}", highlight=False, markup=False)
+
+
+__all__ = ["Predicted", "predict", "render"]
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("predict-deepar")

@@ -1,0 +1,316 @@
+"""The verb `train-deepar`: the global model from the packed series of a lake. Plain Python: no Spark, no JVM."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # run as a file: this folder leaves the path, where its select.py would hide Python's own
+    import sys
+
+    sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+
+from jobs import tables
+from jobs.context import ConfigSource
+from jobs.deepar_lake import check_libraries, device_of, models_folder
+from udfs.config import load_config
+from udfs.config.evaluation import least_history
+from udfs.deep_source import DEEPAR, DeepSource, left_out, metadata_of, open_source
+from udfs.delta_files import arrow_schema, replace_rows
+from udfs.errors import InputError
+from udfs.models_schema import models_schema
+from udfs.parts import Part, prepare
+from udfs.runs import code_version, new_run_id
+
+if TYPE_CHECKING:
+    from forecasting import SeriesBatch
+    from forecasting.deepar import DeepAR, ItemMetadata, Progress, Trainer
+    from forecasting.frequency import Int64Array
+
+CHECKPOINT = "training.checkpoint"
+OnEpoch = Callable[["Progress", int], None]
+"""Called after an epoch, with how many there may be."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained. row: what stands in `models`. notes: what of the config it does not do. resumed: from
+    which epoch it went on, 0 where it began anew."""
+
+    row: dict[str, Any]
+    notes: tuple[str, ...]
+    resumed: int
+
+    @property
+    def model_id(self) -> str:
+        """The model."""
+        return str(self.row["model_id"])
+
+    @property
+    def folder(self) -> Path:
+        """The model folder."""
+        return Path(self.row["folder"])
+
+
+def train(
+    config: ConfigSource,
+    *,
+    overrides: Iterable[str] = (),
+    before_backtests: bool = False,
+    resume: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> Trained:
+    """Train the global model, save its folder, and write its row into `models`.
+
+    before_backtests: see only what the earliest backtest window sees, so that its backtests are honest. resume: go on
+    from the checkpoint of an interrupted training, on the data that it read; without a checkpoint begin anew.
+    Killed at any moment and resumed it writes one model and one row. Raises InputError where torch is missing, for a
+    lake that is empty or in a catalog, and for data without an observation to learn from.
+    """
+    check_libraries()
+    loaded = load_config(config, overrides)
+    place = models_folder(loaded) / CHECKPOINT
+    about = _told(place) if resume else {}
+    if about and bool(about["before_backtests"]) != before_backtests:
+        hint = "with" if about["before_backtests"] else "without"
+        raise InputError(
+            f"the training in {place} was begun {hint} --before-backtests; resume it so, or leave --resume"
+        )
+    source = open_source(loaded, version=about.get("series_version"))
+    session = _Session.begun(source, before_backtests, about or _about(source, before_backtests))
+    trainer, resumed = session.trainer, 0
+    if about:
+        from jobs.model_folder import load_checkpoint
+
+        load_checkpoint(trainer, place)
+        resumed = trainer.epoch
+    session.run(place, on_epoch)
+    row = session.saved(models_folder(loaded))
+    batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(models_schema()))
+    replace_rows(source.folder, models_schema(), iter([batch]), {"model_id": row["model_id"]})
+    place.unlink(missing_ok=True)
+    return Trained(row, tuple(left_out(loaded)), resumed)
+
+
+def _about(source: DeepSource, before_backtests: bool) -> dict[str, Any]:
+    """What is to be known of a training that begins now."""
+    plan = source.plan
+    left = plan.span if before_backtests else 0
+    common = source.config.forecast_start == "global"
+    return {
+        "model_id": f"{DEEPAR}-{new_run_id()}",
+        "dataset_group": source.config.dataset_group,
+        "series_version": source.series_version,
+        "before_backtests": before_backtests,
+        "left_out": left,
+        "trained_to": str(source.label(source.end - left)) if common or not left else None,
+        "seconds": 0.0,
+        "windows": 0.0,
+        "loss": None,
+    }
+
+
+@dataclass
+class _Session:
+    """A training under way. about: what goes into checkpoints and into the model folder."""
+
+    source: DeepSource
+    trainer: Trainer
+    device: str
+    about: dict[str, Any]
+
+    @classmethod
+    def begun(cls, source: DeepSource, before_backtests: bool, about: dict[str, Any]) -> _Session:
+        from forecasting.deepar import Facts, SeriesSet, Trainer
+
+        config = source.config
+        settings, device = config.deepar.settings, device_of(config)
+        batch, metadata, ends = training_set(source, before_backtests)
+        try:
+            facts = Facts.learn(batch, metadata, config.horizon, settings, ends)
+            series = SeriesSet.of(batch, facts, metadata, ends=ends, device=device)
+            trainer = Trainer(series, facts, settings, seed=config.seed)
+        except ValueError as error:
+            raise InputError(f"the model cannot be trained on these series: {error}") from error
+        return cls(source, trainer, device, about)
+
+    def run(self, place: Path, on_epoch: OnEpoch | None) -> None:
+        """Train to the end, with checkpoints; one more where it is interrupted."""
+        from jobs.model_folder import save_checkpoint
+
+        every, settings = self.source.config.deepar.checkpoint_seconds, self.trainer.settings
+        before, begun = float(self.about["seconds"]), time.perf_counter()
+        saved = begun
+        per_epoch = settings.batches_per_epoch * settings.batch_size
+        try:
+            for progress in self.trainer.run():
+                now = time.perf_counter()
+                self.about |= {
+                    "seconds": before + now - begun,
+                    "windows": self.about["windows"] + per_epoch,
+                    "loss": progress.loss if math.isfinite(progress.loss) else None,
+                }
+                if on_epoch is not None:
+                    on_epoch(progress, settings.epochs)
+                if now - saved >= every or progress.stop:
+                    save_checkpoint(self.trainer, place, self.about)
+                    saved = time.perf_counter()
+        except KeyboardInterrupt:
+            save_checkpoint(self.trainer, place, self.about)
+            raise
+
+    def saved(self, folder: Path) -> dict[str, Any]:
+        """The row of the model, its folder written; one that a killed process has left is taken as it is."""
+        from jobs.model_folder import MANIFEST, load_model, save_model
+
+        about, trainer, config = self.about, self.trainer, self.source.config
+        model, place = trainer.model(), folder / str(about["model_id"])
+        metrics = self._metrics(model)
+        if place.exists():
+            load_model(place)
+            digest = _sha256(place / MANIFEST)
+        else:
+            digest = save_model(model, place, {**about, "metrics": metrics})
+        trained_to = about["trained_to"]
+        return {
+            "model_id": about["model_id"],
+            "model": DEEPAR,
+            "folder": str(place),
+            "digest": digest,
+            "trained_at": datetime.now(timezone.utc),
+            "series_version": about["series_version"],
+            "code_version": code_version(),
+            "frequency": model.facts.frequency,
+            "horizon": config.horizon,
+            "trained_to": None if trained_to is None else datetime.fromisoformat(trained_to),
+            "left_out": about["left_out"],
+            "settings": model.settings.model_dump_json(),
+            "metrics": list(metrics.items()),
+            "n_series": model.facts.n_series,
+            "n_observations": model.facts.n_observations,
+            "windows_per_second": about["windows"] / max(about["seconds"], 1e-9),
+            "seconds": about["seconds"],
+            "device": self.device,
+        }
+
+    def _metrics(self, model: DeepAR) -> dict[str, float]:
+        """Numbers of the training; those that are not there are left out."""
+        numbers = {
+            "held_out_loss": self.trainer.state()[1]["best"][0] if self.trainer.state()[1]["best"] else None,
+            "loss": self.about["loss"],
+            "epochs": float(self.trainer.epoch),
+            "windows": float(self.about["windows"]),
+            "skipped_steps": float(self.trainer.skipped),
+            "weights": float(sum(w.numel() for w in model.network.parameters())),
+        }
+        return {name: float(value) for name, value in numbers.items() if value is not None and math.isfinite(value)}
+
+
+def training_set(source: DeepSource, before_backtests: bool) -> tuple[SeriesBatch, ItemMetadata, Int64Array | None]:
+    """All series made ready, their metadata, and how many points of each may be seen (None: all).
+
+    Raises InputError for backtest windows that no series is long enough for.
+    """
+    config, rows = source.config, source.series
+    if rows.most_values > np.iinfo(np.int32).max:
+        raise InputError(f"{rows.most_values:,} values are more than one training set can hold (2.1 thousand million)")
+    if before_backtests:
+        if config.backtest.windows == 0:
+            raise InputError(
+                "backtest.windows is 0, so there is nothing to train before; leave --before-backtests out"
+            )
+        span = source.end - source.start + 1
+        longest = span if config.forecast_start == "global" else int(rows.lengths.max())
+        try:
+            source.plan.check_fits(longest, least_history(config))
+        except ValueError as error:
+            raise InputError(str(error)) from None
+    batch = source.batch(0, len(rows))
+    part: Part = prepare(batch, source.spec("backtest" if before_backtests else "forecast"))
+    numbers = config.deepar.numbers
+    categories = [name for name in config.deepar.columns(config) if name not in numbers]
+    metadata = metadata_of(batch, part.positions, categories, numbers)
+    return part.series, metadata, None if part.ends is None else part.ends[:, -1]
+
+
+def _told(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of its training; {} where there is none."""
+    import safetensors
+
+    if not checkpoint.exists():
+        return {}
+    try:
+        with safetensors.safe_open(str(checkpoint), "pt") as opened:
+            told = json.loads(opened.metadata()["document"])["about"]
+        return {name: told[name] for name in ("model_id", "series_version", "before_backtests")} | dict(told)
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{checkpoint} is not a whole checkpoint: {error}; delete it to begin anew") from error
+
+
+def _sha256(file: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def epoch_lines(out: Console, seconds: float = 10.0) -> OnEpoch:
+    """Print loss, windows a second and the time left, in a terminal after every epoch, in a log now and then."""
+    started, printed = time.monotonic(), -math.inf
+    first: int | None = None
+
+    def show(progress: Progress, epochs: int) -> None:
+        nonlocal printed, first
+        first = progress.epoch if first is None else first
+        elapsed = time.monotonic() - started
+        if not out.is_terminal and elapsed - printed < seconds and not progress.stop:
+            return
+        printed = elapsed
+        left = elapsed / (progress.epoch - first + 1) * (epochs - progress.epoch)
+        held_out = "" if math.isnan(progress.held_out) else f", held out {progress.held_out:.4f}"
+        tail = f", stopped: {progress.stop.replace('_', ' ')}" if progress.stop else f", at most {left:,.0f} s left"
+        out.print(
+            f"epoch {progress.epoch} of {epochs}: loss {progress.loss:.4f}{held_out}, "
+            f"{progress.windows_per_second:,.0f} windows/s{tail}",
+            highlight=False,
+        )
+
+    return show
+
+
+def render(found: Trained, console: Console | None = None) -> None:
+    """Print the model and what is next."""
+    out = console or tables.console()
+    row = found.row
+    shown = (
+        "model_id",
+        "folder",
+        "series_version",
+        "trained_to",
+        "left_out",
+        "n_series",
+        "windows_per_second",
+        "seconds",
+    )
+    rows = [(name, row[name]) for name in shown] + sorted(dict(row["metrics"]).items())
+    out.print(tables.table(["", "value"], rows))
+    for note in found.notes:
+        out.print(f"note: not done by this model: {note}", highlight=False, markup=False)
+    out.print("Next: almanac predict-deepar", highlight=False)
+
+
+__all__ = ["Trained", "epoch_lines", "render", "train", "training_set"]
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    main("train-deepar")

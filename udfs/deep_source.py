@@ -1,0 +1,297 @@
+"""What the GPU job reads and is told, without Spark: the packed series of a lake, made ready as for the local models.
+
+Filling, masks, opening hours, features, holidays, backtest windows and the life of items are those of `udfs.parts`.
+Not done for the global model: `abrupt`, successors and the decline before an end (`left_out`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from forecasting.deepar import ItemMetadata
+from forecasting.evaluation.windows import BacktestPlan
+from forecasting.features import Features
+from forecasting.frequency import Frequency, Int64Array
+from forecasting.holidays import HolidayCalendar
+from udfs.config import Config
+from udfs.config.evaluation import least_history
+from udfs.config.load import config_hash
+from udfs.delta_files import lake_folder, open_table, read_rows
+from udfs.errors import InputError
+from udfs.holiday_table import REGION, Holiday, calendar_at_hand
+from udfs.lake import LakeInfo, layout_of, same_group
+from udfs.limits import ITEM_SEPARATOR
+from udfs.living import END, START, LifeSpec
+from udfs.observing import FILL_GROUP, fill_rules, needs_region, observing_by
+from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
+from udfs.schemas import RESULTS_DEEPAR, SCHEMA_VERSION, table_schemas
+from udfs.spec import ModelSpec, Stage, TaskSpec
+from udfs.stage import FROM_SPARK
+from udfs.work import RunPlan
+
+DEEPAR = "deepar"
+_ROWS_AT_ONCE = 100_000
+_INFO = ("dataset_group", "frequency", "dimensions", "buckets", "schema_version")
+_RUN = ("run_id", "state", "config_hash", "plan", "input_versions", "started_at")
+
+
+@dataclass(frozen=True)
+class JoinedRun:
+    """What a forecast needs to know of the run that it joins."""
+
+    run_id: str
+    plan: RunPlan
+    series_version: int
+
+
+@dataclass(frozen=True)
+class DeepSource:
+    """All series of a lake at a version. start, end: ordinals of the first and last period of the data set."""
+
+    folder: Path
+    config: Config
+    frequency: Frequency
+    series: PackedSeries
+    series_version: int
+    start: int
+    end: int
+    calendar: HolidayCalendar | None
+
+    @property
+    def plan(self) -> BacktestPlan:
+        """The backtest windows."""
+        config = self.config
+        return BacktestPlan(
+            config.horizon, max(config.backtest.windows, 1), config.offset, config.stride, config.backtest.history
+        )
+
+    def label(self, ordinal: int) -> np.datetime64:
+        """The label of a period."""
+        return np.datetime64(int(self.frequency.labels([ordinal])[0]), "us")
+
+    def spec(self, stage: Stage) -> TaskSpec:
+        """As `udfs.stage.task_spec` for one model, `deepar`. Series too short for a window are left out of backtests,
+        as they are for the local models, and forecast all the same."""
+        config = self.config
+        related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
+        fills = fill_rules(config, related)
+        life = config.lifecycle
+        by_silence = life.zero_after == "ended" and (config.forecast_start == "global" or life.zero_is_silence)
+        has_life = by_silence or (life.zero_after != "never" and bool(life.dates))
+        season = self.frequency.season_length
+        return TaskSpec(
+            stage=stage,
+            key=config.key,
+            frequency=self.frequency.name,
+            horizon=config.horizon,
+            quantiles=config.quantiles,
+            windows=config.backtest.windows,
+            offset=config.offset,
+            stride=config.stride,
+            history=config.backtest.history,
+            min_history=least_history(config),
+            forecast_start=config.forecast_start,
+            global_start=self.start,
+            global_end=self.end,
+            choices=((ModelSpec(DEEPAR),),),
+            columns=tuple(c for c in table_schemas(layout_of(config))[RESULTS_DEEPAR].names if c not in FROM_SPARK),
+            seed=config.seed,
+            mase_season_length=config.evaluation.mase_season_length or season,
+            score_filled=config.evaluation.score_filled,
+            fill=fills if len(fills) > 1 else fills[0],
+            observing=observing_by(config, self.frequency.name, self.start, self.end, self.calendar),
+            bounds=config.bounds.of_forecasts,
+            related=related,
+            calendar=self.calendar,
+            lifecycle=LifeSpec(life.rule, season, by_silence, life.score_ended) if has_life else None,
+            features=Features() if config.features is None else config.features.rules(config.time_zone),
+        )
+
+    def batch(self, begin: int, end: int) -> pa.RecordBatch:
+        """Rows as a task gets them."""
+        config, made = self.config, self.series.batch(begin, end)
+        zeros = pa.array(np.zeros(end - begin, dtype=np.int32))
+        columns = {name: made.column(name) for name in made.schema.names} | {"choice": zeros, "place": zeros}
+        section = config.holidays
+        if section is not None and section.country_column is not None:
+            columns[REGION] = _column(made, section.country_column, config)
+        if config.fill.groups:
+            columns[FILL_GROUP] = pa.array(_groups(made, config).astype(np.int32))
+        dates = {START: config.lifecycle.start_date, END: config.lifecycle.end_date}
+        if config.lifecycle.zero_after != "never":
+            columns |= {ours: self._ordinals(_column(made, name, config)) for ours, name in dates.items() if name}
+        return pa.RecordBatch.from_pydict(columns)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows, some at a time."""
+        for begin in range(0, len(self.series), _ROWS_AT_ONCE):
+            yield self.batch(begin, min(begin + _ROWS_AT_ONCE, len(self.series)))
+
+    def _ordinals(self, texts: pa.Array) -> pa.Array:
+        """The periods of ISO dates; NULL for what is none, and for stand-ins such as 9999-12-31."""
+        days = pd.to_datetime(pd.Series(texts.to_pandas(), dtype=object).str.strip().str[:10], errors="coerce")
+        missing = days.isna().to_numpy()
+        labels = days.fillna(pd.Timestamp(0)).to_numpy().astype("M8[us]").astype(np.int64)
+        return pa.array(self.frequency.ordinals(labels), pa.int64(), mask=missing)
+
+
+def metadata_of(
+    batch: pa.RecordBatch, positions: Int64Array, categories: Sequence[str], numbers: Sequence[str]
+) -> ItemMetadata:
+    """The metadata of some rows of a batch. A text that is no number is an unknown number."""
+    rows = pa.array(positions)
+
+    def texts(name: str) -> list[str | None]:
+        found: list[str | None] = batch.column(METADATA_PREFIX + name).take(rows).to_pylist()
+        return found
+
+    return ItemMetadata(
+        {name: texts(name) for name in categories},
+        {
+            name: pd.to_numeric(pd.Series(texts(name), dtype=object), errors="coerce").to_numpy(np.float64)
+            for name in numbers
+        },
+    )
+
+
+def left_out(config: Config) -> list[str]:
+    """What the config asks for and the global model does not do."""
+    found = []
+    abrupt = [config.abrupt, *(segment.abrupt for segment in config.segments)]
+    if any(section is not None for section in abrupt):
+        found.append("abrupt: it sees the history as it is, without treatment")
+    if config.lifecycle.successors is not None:
+        found.append("lifecycle.successors: a successor does not get its predecessor's history")
+    if config.lifecycle.end_date is not None and config.lifecycle.phase_out is not None:
+        found.append("lifecycle.phase_out: forecasts are zero after the end date and do not decline before it")
+    if config.backtest.history is not None:
+        found.append("backtest.history: windows see all that lies before them")
+    return found
+
+
+# --- opening ---
+
+
+def open_source(config: Config, *, run: JoinedRun | None = None, version: int | None = None) -> DeepSource:
+    """The series of the config's lake: as the run saw them, else at the version, else the newest.
+
+    Raises InputError for a lake that is empty, in a catalog, or another dataset group's, and for a version that is
+    gone.
+    """
+    folder = lake_folder(config.lake)
+    info = _identity(folder, config)
+    table = open_table(folder, "series", run.series_version if run is not None else version)
+    if table is None:
+        raise InputError("the lake holds no series yet; run `almanac ingest` first")
+    layout, frequency = layout_of(config), Frequency.parse(info.frequency)
+    series = read_series(table, layout.key, layout.related, layout.attributes)
+    some = series.lengths > 0
+    if not some.any():
+        raise InputError("the lake holds no series with a history; run `almanac ingest` first")
+    first = frequency.ordinals(series.start)
+    start, end = int(first[some].min()), int((first + series.lengths - 1)[some].max())
+    if run is not None:
+        start, end = run.plan.start, run.plan.end
+        if run.plan.items is not None:
+            series = series.only(_named(series, layout.key, run.plan.items))
+    calendar = _calendar(folder, config, series, info.frequency, start, end, run)
+    return DeepSource(folder, config, frequency, series, int(table.version()), start, end, calendar)
+
+
+def _identity(folder: Path, config: Config) -> LakeInfo:
+    table = open_table(folder, "lake")
+    rows = [] if table is None else read_rows(table, _INFO)
+    if not rows:
+        raise InputError(f"the lake {folder} is empty; run `almanac ingest` (or `almanac run`) first")
+    row = rows[0]
+    if row["schema_version"] != SCHEMA_VERSION:
+        raise InputError(
+            f"the lake has schema version {row['schema_version']}, this almanac reads {SCHEMA_VERSION}; "
+            "use the version of almanac that made it"
+        )
+    info = LakeInfo(row["dataset_group"], row["frequency"], tuple(row["dimensions"]), row["buckets"])
+    return same_group(info, config)
+
+
+def find_run(config: Config, run_id: str | None) -> JoinedRun:
+    """The run to join: the given one, else the newest of this config. Raises InputError where there is none, for a
+    run of another config, and for one that is limited by a condition, which only Spark can tell."""
+    folder = lake_folder(config.lake)
+    _identity(folder, config)
+    table = open_table(folder, "runs")
+    rows = sorted([] if table is None else read_rows(table, _RUN), key=lambda r: (r["started_at"], r["run_id"]))
+    mine = [row for row in rows if row["config_hash"] == config_hash(config)]
+    if run_id is not None:
+        known = [row for row in rows if row["run_id"] == run_id]
+        if not known:
+            raise InputError(f"there is no run {run_id!r} in this lake; `almanac describe` lists the runs")
+        mine = [row for row in known if row in mine]
+        if not mine:
+            raise InputError(f"run {run_id} was begun with another config; give the config it was begun with")
+    if not mine:
+        raise InputError(
+            "this config has no run whose backtests and forecasts these rows could join; run `almanac backtest` first "
+            "(the section deepar may differ, all others must be the same)"
+        )
+    row = mine[-1]
+    plan = RunPlan.from_dict(json.loads(row["plan"]))
+    if plan.where is not None:
+        raise InputError(
+            f"run {row['run_id']} is limited by the condition {plan.where!r}, which only Spark can tell; join a run "
+            "without --where"
+        )
+    return JoinedRun(row["run_id"], plan, int(row["input_versions"]["series"]))
+
+
+def _calendar(
+    folder: Path, config: Config, series: PackedSeries, frequency: str, start: int, end: int, run: JoinedRun | None
+) -> HolidayCalendar | None:
+    section = config.holidays
+    if section is None:
+        return None
+    table = open_table(folder, "holidays", None if run is None else run.plan.holidays)
+    names = list(Holiday.__dataclass_fields__)
+    stored = [] if table is None else [Holiday(**row) for row in read_rows(table, names)]
+    values: list[str | None] = []
+    if section.country_column is not None:
+        name = section.country_column
+        column = series.facts[name if name in config.key else METADATA_PREFIX + name]
+        values = pc.unique(column).to_pylist()
+    return calendar_at_hand(stored, config, frequency, start, end, values)
+
+
+def _column(batch: pa.RecordBatch, name: str, config: Config) -> pa.Array:
+    """A metadata or key column, or what a series is known for."""
+    return batch.column(METADATA_PREFIX + name if name in config.data.attributes else name)
+
+
+def _groups(batch: pa.RecordBatch, config: Config) -> Int64Array:
+    """The position of the first of `fill.groups` that each row meets; behind the last for none."""
+    groups = config.fill.groups
+    found = np.full(len(batch), len(groups), dtype=np.int64)
+    for position in reversed(range(len(groups))):
+        meets = np.ones(len(batch), dtype=bool)
+        for name, values in groups[position].conditions.items():
+            held = pc.is_in(_column(batch, name, config), pa.array(list(values), pa.string()))
+            meets &= held.to_numpy(zero_copy_only=False)
+        found[meets] = position
+    return found
+
+
+def _named(series: PackedSeries, key: Sequence[str], items: Sequence[str]) -> npt.NDArray[np.bool_]:
+    columns: list[Any] = [series.facts[name] for name in key]
+    names = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, ITEM_SEPARATOR)
+    return np.asarray(pc.is_in(names, pa.array(list(items), pa.string())).to_numpy(zero_copy_only=False))
+
+
+__all__ = ["DEEPAR", "DeepSource", "JoinedRun", "find_run", "left_out", "metadata_of", "open_source"]
