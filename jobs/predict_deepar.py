@@ -27,7 +27,7 @@ from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, open_model
 from udfs.arrow import repeated
 from udfs.config import load_config
-from udfs.deep_source import DEEPAR, DeepSource, find_run, left_out, metadata_of, open_source
+from udfs.deep_source import DEEPAR, DeepSource, find_run, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
@@ -81,7 +81,7 @@ def predict(
     source = open_source(loaded, run=run)
     _check(network, about, source, backtest)
     stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
-    done = Predicted(run.run_id, str(about.get("model_id", model)), notes=tuple(left_out(loaded)))
+    done = Predicted(run.run_id, str(about.get("model_id", model)), notes=tuple(not_done(loaded)))
     schema = table_schemas(layout_of(loaded))[RESULTS_DEEPAR]
     rows = _rows(network, source, stages, done, arrow_schema(schema), on_progress)
     done.version = replace_rows(source.folder, schema, rows, {"run_id": run.run_id, "stage": stages})
@@ -115,9 +115,9 @@ def _check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
         unseen = np.datetime64(str(trained_to), "us") <= earliest
         seen = f"until {trained_to}, the earliest window sees until {earliest}"
     else:
-        same = about.get("series_version") == source.series_version
-        unseen = same and int(about.get("left_out", 0)) >= plan.span
-        seen = f"all but the last {about.get('left_out', 0)} periods of the series at version {about.get('series_version')}"
+        left_out, version = int(about.get("left_out", 0)), about.get("series_version")
+        unseen = version == source.series_version and left_out >= plan.span
+        seen = f"all but the last {left_out} periods of the series at version {version}"
     if not unseen:
         raise InputError(
             f"the model was trained on {seen}: its backtests would be flattered. Train one for them by "

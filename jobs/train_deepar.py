@@ -25,7 +25,7 @@ from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, models_folder
 from udfs.config import load_config
 from udfs.config.evaluation import least_history
-from udfs.deep_source import DEEPAR, DeepSource, left_out, metadata_of, open_source
+from udfs.deep_source import DEEPAR, DeepSource, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.models_schema import models_schema
@@ -99,7 +99,7 @@ def train(
     batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(models_schema()))
     replace_rows(source.folder, models_schema(), iter([batch]), {"model_id": row["model_id"]})
     place.unlink(missing_ok=True)
-    return Trained(row, tuple(left_out(loaded)), resumed)
+    return Trained(row, tuple(not_done(loaded)), resumed)
 
 
 def _about(source: DeepSource, before_backtests: bool) -> dict[str, Any]:

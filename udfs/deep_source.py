@@ -1,7 +1,7 @@
 """What the GPU job reads and is told, without Spark: the packed series of a lake, made ready as for the local models.
 
 Filling, masks, opening hours, features, holidays, backtest windows and the life of items are those of `udfs.parts`.
-Not done for the global model: `abrupt`, successors and the decline before an end (`left_out`).
+Not done for the global model: `abrupt`, successors and the decline before an end (`not_done`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from udfs.holiday_table import REGION, Holiday, calendar_at_hand
 from udfs.lake import LakeInfo, layout_of, same_group
 from udfs.limits import ITEM_SEPARATOR
 from udfs.living import END, START, LifeSpec
-from udfs.observing import FILL_GROUP, fill_rules, needs_region, observing_by
+from udfs.observing import FILL_GROUP, fill_rules, observing_by
 from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
 from udfs.schemas import RESULTS_DEEPAR, SCHEMA_VERSION, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
@@ -164,7 +164,7 @@ def metadata_of(
     )
 
 
-def left_out(config: Config) -> list[str]:
+def not_done(config: Config) -> list[str]:
     """What the config asks for and the global model does not do."""
     found = []
     abrupt = [config.abrupt, *(segment.abrupt for segment in config.segments)]
@@ -294,4 +294,4 @@ def _named(series: PackedSeries, key: Sequence[str], items: Sequence[str]) -> np
     return np.asarray(pc.is_in(names, pa.array(list(items), pa.string())).to_numpy(zero_copy_only=False))
 
 
-__all__ = ["DEEPAR", "DeepSource", "JoinedRun", "find_run", "left_out", "metadata_of", "open_source"]
+__all__ = ["DEEPAR", "DeepSource", "JoinedRun", "find_run", "metadata_of", "not_done", "open_source"]

@@ -41,8 +41,8 @@ def lake_folder(place: LakeConfig) -> Path:
         name = ".".join(part for part in (place.catalog, place.schema_) if part)
         raise InputError(
             f"the lake is the schema {name} of a catalog, which cannot be read without Spark; give lake.path, the "
-            "folder that holds the tables `series`, `runs`, … (for a managed schema, copy `series`, `lake`, `runs` and "
-            "`holidays` to a folder with CREATE TABLE … LOCATION … AS SELECT)"
+            "folder that holds the tables `series`, `runs`, … (of a managed schema copy `lake`, `series`, `runs` and "
+            "`holidays` into a folder by CREATE TABLE … LOCATION … AS SELECT)"
         )
     path = place.path.removeprefix("file://") if place.path.startswith("file:///") else place.path
     if "://" in path or path.startswith("dbfs:"):
