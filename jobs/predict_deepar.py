@@ -97,9 +97,9 @@ def _check(model: DeepAR, about: Mapping[str, Any], source: DeepSource, backtest
         problems.append(f"the horizon is {config.horizon}, the model was trained for at most {facts.horizon}")
     if source.frequency.name != facts.frequency:
         problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
-    for part in (*facts.categories, *facts.numbers):
-        if part.name not in config.data.attributes:
-            problems.append(f"the model reads the metadata column {part.name!r}, which the config does not have")
+    for name in (*(c.name for c in facts.categories), *(n.name for n in facts.numbers)):
+        if name not in config.data.attributes:
+            problems.append(f"the model reads the metadata column {name!r}, which the config does not have")
     if problems:
         raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
     if backtest:
@@ -112,7 +112,7 @@ def _check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
         raise InputError("backtest.windows is 0: there are no windows to forecast; leave --backtest out")
     if source.config.forecast_start == "global" and trained_to is not None:
         earliest = source.label(source.end - plan.span)
-        unseen = np.datetime64(str(trained_to), "us") <= earliest
+        unseen = bool(np.datetime64(str(trained_to), "us") <= earliest)
         seen = f"until {trained_to}, the earliest window sees until {earliest}"
     else:
         left_out, version = int(about.get("left_out", 0)), about.get("series_version")

@@ -125,7 +125,7 @@ def replace_rows(lake: Path, schema: TableSchema, rows: Iterator[pa.RecordBatch]
     folder, types = str(lake / schema.name), arrow_schema(schema)
     partition = list(schema.partition_by) or None
     if not DeltaTable.is_deltatable(folder):
-        DeltaTable.create(folder, types, mode="ignore", partition_by=partition, configuration=_PROPERTIES)  # type: ignore[arg-type]
+        DeltaTable.create(folder, types, mode="ignore", partition_by=partition, configuration=_PROPERTIES)
     reader = pa.RecordBatchReader.from_batches(types, rows)
     write_deltalake(folder, reader, mode="overwrite", predicate=_predicate(where), partition_by=partition)
     return int(DeltaTable(folder).version())
