@@ -22,10 +22,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
+from forecasting.evaluation.metrics import Layout, ratios, row_statistics
 from jobs import tables
 from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, open_model
-from udfs.arrow import repeated
+from udfs.arrow import list_buffers, repeated
 from udfs.config import load_config
 from udfs.deep_source import DEEPAR, DeepSource, find_run, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
@@ -38,20 +39,24 @@ from udfs.task import answered
 
 if TYPE_CHECKING:
     from forecasting import Forecast
+    from forecasting.batch import FloatArray
     from forecasting.deepar import DeepAR
 
 OnProgress = Callable[[int, int], None]
+SHOWN = ("mean_wQL", "WAPE", "RMSE", "MASE", "bias")
 NO_UNIT = -1
 """These rows belong to no work unit of the run's plan."""
 
 
 @dataclass
 class Predicted:
-    """What was written. rows: by stage and status. version: of `results_deepar`."""
+    """What was written. rows: by stage and status. metrics: of all backtest windows together, as in `metrics`; empty
+    without backtests. version: of `results_deepar`."""
 
     run_id: str
     model_id: str
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    metrics: dict[str, float] = field(default_factory=dict)
     version: int = -1
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
@@ -133,7 +138,8 @@ def _rows(
     schema: pa.Schema,
     on_progress: OnProgress | None,
 ) -> Iterator[pa.RecordBatch]:
-    total, seen = len(source.series) * len(stages), 0
+    total, seen, levels = len(source.series) * len(stages), 0, source.config.quantiles
+    sums = np.zeros(len(Layout.of(levels)))
     for stage in stages:
         spec = source.spec(stage)
         for batch in source.batches():
@@ -142,10 +148,29 @@ def _rows(
                     made = _answered(model, part, spec)
                     counted = pc.value_counts(made.column("status")).to_pylist()
                     done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
+                    if part.actuals is not None and not part.short:
+                        sums += _scored(made, part, spec)
                     yield _whole(made, done.run_id, stage, schema)
                 seen += len(piece)
                 if on_progress is not None:
                     on_progress(seen, total)
+    if "backtest" in stages:
+        done.metrics.update({name: float(value) for name, value in ratios(sums, levels).items()})
+
+
+def _scored(made: pa.RecordBatch, part: Part, spec: TaskSpec) -> FloatArray:
+    """The sums of some backtest rows."""
+    mean, quantiles, actual = (list_buffers(made.column(name))[0] for name in ("mean", "quantiles", "actuals"))
+    shape = (len(made), spec.horizon)
+    rows = row_statistics(
+        mean.reshape(shape),
+        quantiles.reshape(*shape, -1),
+        actual.reshape(shape),
+        part.scale.reshape(-1),
+        spec.quantiles,
+        rmsse_scale=part.squared_scale.reshape(-1),
+    )
+    return np.asarray(rows.sum(axis=0), dtype=np.float64)
 
 
 def _answered(model: DeepAR, part: Part, spec: TaskSpec) -> pa.RecordBatch:
@@ -175,8 +200,16 @@ def render(found: Predicted, console: Console | None = None) -> None:
     """Print what was written."""
     out = console or tables.console()
     rows = [(stage, status, n) for (stage, status), n in sorted(found.rows.items())]
-    title = f"{RESULTS_DEEPAR} of run {found.run_id} by {found.model_id}, {found.seconds:,.1f} s"
-    out.print(tables.table(["stage", "status", "rows"], rows, title))
+    out.print(
+        f"{RESULTS_DEEPAR} of run {found.run_id} by {found.model_id}, {found.seconds:,.1f} s",
+        highlight=False,
+        markup=False,
+    )
+    out.print(tables.table(["stage", "status", "rows"], rows))
+    if found.metrics:
+        shown = [n for n in found.metrics if n in SHOWN or n.startswith("coverage_p")]
+        values = [None if np.isnan(found.metrics[name]) else found.metrics[name] for name in shown]
+        out.print(tables.table(shown, [values], "All backtest windows together"))
     for note in found.notes:
         out.print(f"note: not done by this model: {note}", highlight=False, markup=False)
 

@@ -192,10 +192,17 @@ def test_forecasts_join_the_run_and_a_second_time_adds_nothing(config: Config, h
         if row["stage"] == "backtest":
             expected = truth()[item][0][DAYS - H * window :][:H]
             np.testing.assert_array_equal(row["actuals"], expected)  # a filled gap is no actual
+    scored = [row for row in rows if row["stage"] == "backtest" and row["status"] != "skipped"]
+    actual = np.array([row["actuals"] for row in scored])
+    middle = np.array([row["quantiles"][1::3] for row in scored])
+    wape = np.nansum(np.abs(actual - middle)) / np.nansum(np.abs(actual))
+    assert done.metrics["WAPE"] == pytest.approx(wape)
+    assert done.metrics["coverage_p50"] == pytest.approx((actual <= middle).sum() / np.isfinite(actual).sum())
     # without backtests only the forecasts are replaced
     other = predict(changed(config, num_samples=10), model=honest.model_id, run_id="first")
     after = results(config)
     assert set(other.rows) == {("forecast", "ok")}
+    assert not other.metrics
     assert after.keys() == before.keys()
     assert {k: v for k, v in after.items() if k[0] == "backtest"} == {
         k: v for k, v in before.items() if k[0] == "backtest"
