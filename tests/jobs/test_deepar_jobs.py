@@ -209,14 +209,15 @@ def test_forecasts_join_the_run_and_a_second_time_adds_nothing(config: Config, h
     }
 
 
-def test_a_run_that_is_limited_to_items(config: Config, honest: Any) -> None:
+def test_a_run_that_is_limited_to_items(honest: Any, tmp_path: Path) -> None:
+    config = written(tmp_path)  # a lake that knows nothing of the model: it is given by its folder
     with_run(config, "some", items=("i02", "never"))
-    predict(config, model=honest.model_id, run_id="some")
-    mine = [row["item_id"] for row in rows_of(config, "results_deepar") if row["run_id"] == "some"]
-    assert sorted(mine) == ["i02", "never"]
+    done = predict(config, model=str(honest.folder))
+    assert (done.run_id, done.model_id) == ("some", honest.model_id)
+    assert sorted(row["item_id"] for row in rows_of(config, "results_deepar")) == ["i02", "never"]
     with_run(config, "where", where="item_id LIKE 'i%'")
     with pytest.raises(InputError, match="which only Spark can tell"):
-        predict(config, model=honest.model_id, run_id="where")
+        predict(config, model=str(honest.folder))
 
 
 def test_what_cannot_be_done_is_said(config: Config, honest: Any, tmp_path: Path) -> None:
