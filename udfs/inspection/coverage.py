@@ -27,7 +27,7 @@ from udfs.stage import StageInput, task_spec
 from udfs.work import RunPlan
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    pass
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def inspect_lake(lake: Lake, config: Config) -> Inspection:
         info=info,
         config=config,
         extent=extent,
-        totals=totals_of(series),
+        totals=totals_of(series, Frequency.parse(info.frequency).season_length, config.horizon),
         sources=_sources(lake),
         refused=_refused(lake),
         steps=_steps(lake),
@@ -181,7 +181,9 @@ def _refused(lake: Lake) -> tuple[Refused, ...]:
         return ()
     short = F.substring("row", 1, ROW_CHARACTERS).alias("row")
     cut = F.length("row") > ROW_CHARACTERS
-    some = firsts(rows, "reason", ("role", "source", "row")).select("reason", "role", "source", short, cut.alias("cut"), "#at")
+    some = firsts(rows, "reason", ("role", "source", "row")).select(
+        "reason", "role", "source", short, cut.alias("cut"), "#at"
+    )
     examples: dict[str, list[tuple[str, str, str]]] = {}
     for r in sorted(some.collect(), key=lambda r: r["#at"]):
         examples.setdefault(r["reason"], []).append((r["role"], r["source"], r["row"] + ("…" if r["cut"] else "")))

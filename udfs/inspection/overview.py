@@ -48,9 +48,12 @@ class Extent:
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the series. n_empty: series without an observation. first, last: labels."""
+    """Sums over the series. n_empty: series without an observation. n_under_season, n_under_horizon: with fewer
+    observations than a season, or the horizon, has periods (those without any too). first, last: labels."""
 
     n_empty: int
+    n_under_season: int
+    n_under_horizon: int
     n_obs: int
     n_missing: int
     n_zero: int
@@ -135,12 +138,15 @@ def name_column(key: Sequence[str]) -> Column:
     return F.concat_ws(ITEM_SEPARATOR, *(quoted(k) for k in key))
 
 
-def totals_of(series: DataFrame) -> Totals:
-    """Sums over the series."""
+def totals_of(series: DataFrame, season: int, horizon: int) -> Totals:
+    """Sums over the series. season: periods in the season of the grid, 1 for none."""
     from pyspark.sql import functions as F
 
+    seen = F.coalesce(F.col("n_obs"), F.lit(0))
     row = series.agg(
-        F.count_if(F.coalesce(F.col("n_obs"), F.lit(0)) == 0).alias("n_empty"),
+        F.count_if(seen == 0).alias("n_empty"),
+        F.count_if(seen < season).alias("n_under_season"),
+        F.count_if(seen < horizon).alias("n_under_horizon"),
         *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("n_obs", "n_missing", "n_zero")),
         F.min(F.when(F.col("n_obs") > 0, F.col("start"))).alias("first"),
         F.max("last_observed").alias("last"),
@@ -169,7 +175,9 @@ def state_examples(series: DataFrame, key: Sequence[str]) -> dict[str, tuple[tup
     from pyspark.sql import functions as F
 
     told = series.where(F.col("lifecycle_reason").isNotNull())
-    rows = firsts(told, "lifecycle", key).select("lifecycle", name_column(key).alias("name"), "lifecycle_reason", "#at")
+    rows = firsts(told, "lifecycle", key).select(
+        "lifecycle", name_column(key).alias("name"), "lifecycle_reason", "#at"
+    )
     found: dict[str, list[tuple[str, str]]] = {}
     for row in sorted(rows.collect(), key=lambda r: (r["lifecycle"], r["#at"])):
         found.setdefault(row["lifecycle"], []).append((row["name"], row["lifecycle_reason"]))
@@ -185,11 +193,14 @@ def firsts(rows: DataFrame, group: str, order: Sequence[Any]) -> DataFrame:
     return rows.withColumn("#at", at).where(F.col("#at") <= SHOWN)
 
 
-def measured(series: DataFrame) -> dict[str, Column]:
+def measured() -> dict[str, Column]:
     """The numbers of MEASURES as columns of `series_facts`."""
     from pyspark.sql import functions as F
 
-    counts = {"missing_share": ("n_missing", F.col("n_obs") + F.col("n_missing")), "zero_share": ("n_zero", F.col("n_obs"))}
+    counts = {
+        "missing_share": ("n_missing", F.col("n_obs") + F.col("n_missing")),
+        "zero_share": ("n_zero", F.col("n_obs")),
+    }
     return {
         name: F.col(counts[name][0]) / F.nullif(counts[name][1], F.lit(0)) if name in counts else F.col(name)
         for name in MEASURES
@@ -202,7 +213,7 @@ def histograms_of(series: DataFrame) -> tuple[Histogram, ...]:
 
     cells = [
         F.struct(F.lit(name).alias("measure"), column.cast("double").alias("value"))
-        for name, column in measured(series).items()
+        for name, column in measured().items()
     ]
     values = series.select(F.inline(F.array(*cells)).alias("measure", "value"))
     values = values.where(F.col("value").isNotNull() & ~F.isnan("value"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,9 @@ def standouts(
     found = reduce(lambda a, b: a.unionByName(b), tops).select("*", name_column(key).alias("name")).collect()
     pictures = _pictures(lake, key, {(*(r[k] for k in key), r["bucket"]) for r in found}, extent)
     order = [*_kinds(grid, extent, silence), *EVENTS]
-    found.sort(key=lambda r: (order.index(r["kind"]), r["value"] * (1 if r["kind"] == "shortest" else -1), _key(r, key)))
+    found.sort(
+        key=lambda r: (order.index(r["kind"]), r["value"] * (1 if r["kind"] == "shortest" else -1), _key(r, key))
+    )
     return tuple(
         Standout(r["kind"], r["name"], r["value"], pictures[_key(r, key)], r["mark"], r["until"], r["size"])
         for r in found
@@ -155,7 +158,7 @@ def _drawn(key: tuple[str, ...]) -> Any:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             values, offsets = list_buffers(batch.column("target"))
-            ends = [stretches(values[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+            ends = [stretches(values[a:b]) for a, b in pairwise(offsets)]
             columns = {name: batch.column(name) for name in (*key, "start")}
             columns["n"] = pa.array(np.diff(offsets).astype(np.int32))
             bounds = np.concatenate(([0], np.cumsum([len(low) for low, _ in ends]))).astype(np.int64)
