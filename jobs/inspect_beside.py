@@ -22,12 +22,12 @@ def related(facts: Inspection) -> Section | None:
     if short:
         worst = max(short, key=lambda r: (r.n_early, r.name))
         rule = fills[worst.name].future if worst.name in fills else "nan"
-        said = f"{worst.name} is said to be known in the future and ends before the last of the {horizon} steps in {share(worst.n_early, total)} of the series; "
-        said += (
-            f"fill.related.{worst.name}.future fills the rest: {rule}."
-            if rule != "nan"
-            else f"bring its values, or set fill.related.{worst.name}.future."
+        said = (
+            f"{worst.name} is said to be known in the future and ends before the last of the {horizon} steps in "
+            f"{share(worst.n_early, total)} of the series; "
         )
+        where = f"fill.related.{worst.name}.future"
+        said += f"`{where}` fills the rest: {rule}." if rule != "nan" else f"bring its values, or set `{where}`."
         level = NOTE if rule != "nan" else LOOK
     elif thin:
         worst = min(thin, key=lambda r: (r.past_known / r.past, r.name))
@@ -36,11 +36,13 @@ def related(facts: Inspection) -> Section | None:
         )
         level = NOTE
     else:
-        said = "Every related series covers at least 90 % of the histories, and what is known in the future reaches the horizon."
+        said = (
+            "All cover at least 90 % of the histories, and what is known in the future reaches the end of the horizon."
+        )
     rows = [_reach_row(r, total) for r in facts.reach]
     headings = (
-        "related series", "known in future", ">series with values", ">of past periods", ">whole past", ">of the horizon",
-        ">whole horizon", ">end before it",
+        "related series", "known in future", ">series with values", ">of past periods", ">whole past",
+        ">of the horizon", ">whole horizon", ">end before it",
     )  # fmt: skip
     return Section("related", "How far related series reach", level, said, table(headings, rows))
 
@@ -62,10 +64,11 @@ def metadata(facts: Inspection) -> Section | None:
     said = "Every series has all of its metadata."
     if thin:
         worst = min(thin, key=lambda a: (a.n, a.name))
-        said = f"{worst.name} is missing in {share(total - worst.n, total)} of the series; segments and cold start cannot use it there."
+        said = f"{worst.name} is missing in {share(total - worst.n, total)} of the series: no segment, no cold start."
     level = level_of(max((1 - a.n / total for a in thin), default=0.0), 0, 0.2)
     rows = [(name(a.name), *counted(a.n, total), f"{a.values:,}") for a in facts.attributes]
-    return Section("metadata", "What is known of the items", level, said, table(("column", "", ">series", ">share", ">different values, about"), rows))  # fmt: skip
+    headings = ("column", "", ">series", ">share", ">different values, about")
+    return Section("metadata", "What is known of the items", level, said, table(headings, rows))
 
 
 def successors(facts: Inspection) -> Section | None:
@@ -107,7 +110,7 @@ def events(facts: Inspection) -> Section:
         said = (
             "The next `almanac forecast` looks for them."
             if looks
-            else "Nobody has looked for them yet: `abrupt: {treatment: report}` in the config lists them with the next forecast."
+            else "Nobody has looked for them yet: with `abrupt: {treatment: report}` the next forecast lists them."
         )
         return Section("events", title, FINE, said, joined([]))
     total = facts.extent.n_series
@@ -134,7 +137,10 @@ def rules(report: ValidationReport | None) -> Section:
     """The findings of `validate`, or where to get them."""
     title = "What the rules of validate say"
     if report is None:
-        said = "Not asked here: `almanac validate` reads the sources again and checks every rule, and `almanac inspect --validate` puts its findings on this page."
+        said = (
+            "Not asked here: `almanac validate` reads the sources again and checks every rule, and "
+            "`almanac inspect --validate` puts its findings on this page."
+        )
         return Section("rules", title, FINE, said, joined([]))
     if not report.findings:
         return Section("rules", title, FINE, "No rule found anything.", joined([]))
@@ -142,7 +148,8 @@ def rules(report: ValidationReport | None) -> Section:
     rows = [
         (
             f.severity, f.place, f.column or "", f.rule, "" if f.series is None else f"{f.series:,}",
-            "" if f.count is None else f"{f.count:,} {f.unit}", f.detail, joined([name(k), " "] for k, _ in f.examples[:3]),
+            "" if f.count is None else f"{f.count:,} {f.unit}", f.detail,
+            joined([name(k), " "] for k, _ in f.examples[:3]),
         )
         for f in report.findings
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def _chart(h: Histogram) -> Markup:
         tips[i] = f"{range_}: {n:,} series"
     drawn = columns(h.counts[first:stop], labels[first:stop], tips[first:stop], _MEASURES[h.measure])
     unit = (lambda v: share(v, 1.0)) if h.measure in _PERCENT else digits
-    note = f"median {unit(h.median)}; four in five series from {unit(h.low)} to {unit(h.high)}; bins reach up to the number below"
+    note = f"median {unit(h.median)}, 80 % from {unit(h.low)} to {unit(h.high)}; bins go up to the number below"
     return tag("figure", tag("figcaption", tag("strong", _MEASURES[h.measure]), tag("span", note)), drawn)
 
 

@@ -15,7 +15,8 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --page: #14171a; --card: #1b2025; --ink: #e4e8eb; --quiet: #97a2ac;
   --rule: #2e353c; --fill: #6aa8dc; --strong: #ef8f6c; --good: #6fc392; --shade: #262c32; --event: #57301f; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 72rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.25rem; margin: 3rem 0 .35rem; padding-top: 1rem; border-top: 1px solid var(--rule); }
@@ -49,7 +50,8 @@ figcaption strong { display: block; font-weight: 600; } figcaption span { color:
 svg { display: block; max-width: 100%; } svg.chart { width: 100%; height: auto; }
 svg text { font: 10px system-ui, sans-serif; fill: var(--ink); } svg text.quiet { fill: var(--quiet); }
 svg .fill { fill: var(--fill); } svg .strong { fill: var(--strong); }
-svg .axis { stroke: var(--rule); stroke-width: 1; } svg .silent { fill: var(--shade); } svg .event { fill: var(--event); }
+svg .axis { stroke: var(--rule); stroke-width: 1; } svg .silent { fill: var(--shade); }
+svg .event { fill: var(--event); }
 svg .line { fill: none; stroke: var(--fill); stroke-width: 1.3; stroke-linejoin: round; stroke-linecap: round; }
 @media print { h2 { break-after: avoid; } figure { break-inside: avoid; } }
 """
@@ -102,7 +104,8 @@ def coded(said: str) -> Markup:
 def _subtitle(facts: Inspection) -> Markup:
     key = ", ".join(("item_id", *facts.info.dimensions))
     horizon = count(facts.config.horizon, "step")
-    return tag("p", "A series is one ", name(key), f"; a period is {facts.grid.name}; {horizon} are to be forecast.", class_="quiet")  # fmt: skip
+    said = f"; a period is {facts.grid.name}; {horizon} are to be forecast."
+    return tag("p", "A series is one ", name(key), said, class_="quiet")
 
 
 def _tiles(facts: Inspection) -> Markup:

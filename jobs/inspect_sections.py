@@ -18,6 +18,7 @@ from jobs.inspect_words import (
     count,
     counted,
     digits,
+    in_order,
     level_of,
     share,
     step_words,
@@ -62,7 +63,8 @@ def _data(facts: Inspection) -> Section:
             _example_rows(facts),
             tag("p", "All of them are in the table ", tag("code", "rejects"), ", as they were read."),
         ]
-    return Section("data", "Where the data come from", level_of(refused / max(rows, 1), 0, 0.01), said, joined(body))  # fmt: skip
+    level = level_of(refused / max(rows, 1), 0, 0.01)
+    return Section("data", "Where the data come from", level, said, joined(body))
 
 
 def _example_rows(facts: Inspection) -> Markup:
@@ -158,10 +160,13 @@ def _history(facts: Inspection) -> Section:
     if short:
         said += f" {share(short, total)} ({short:,}) have fewer than the {horizon} steps that are to be forecast."
     if sums.n_under_season and season > 1:
-        said += f" {share(sums.n_under_season, total)} have less than a season ({season} periods), so no model knows theirs."
+        said += (
+            f" {share(sums.n_under_season, total)} have less than a season ({season} periods): nobody knows theirs."
+        )
     if sums.n_empty:
-        said += f" {count(sums.n_empty, 'series', 'series')} without any observation {'is' if sums.n_empty == 1 else 'are'} known from metadata alone."
-    return Section("history", "How long the histories are", level_of(short / total, 0, 0.25), said, charts(facts, "n_obs"))  # fmt: skip
+        said += f" {count(sums.n_empty, 'series', 'series')} without any observation: known from metadata alone."
+    level = level_of(short / total, 0, 0.25)
+    return Section("history", "How long the histories are", level, said, charts(facts, "n_obs"))
 
 
 # --- demand ---
@@ -210,7 +215,8 @@ def _shape(facts: Inspection) -> Section | None:
     said = ""
     if seasonal is not None:
         strong = "a clear" if seasonal.median >= 0.6 else "a visible" if seasonal.median >= 0.3 else "hardly any"
-        said = f"The typical series has {strong} season of {facts.grid.season_length} periods (median strength {digits(seasonal.median)})."
+        said = f"The typical series has {strong} season of {facts.grid.season_length} periods"
+        said += f" (median strength {digits(seasonal.median)})."
     if trend is not None:
         strong = "a strong" if trend.median >= 0.6 else "a weak" if trend.median >= 0.3 else "hardly any"
         said += f" It has {strong} trend (median strength {digits(trend.median)})."
