@@ -23,7 +23,7 @@ def text(value: object) -> Markup:
     return Markup(html.escape(_CONTROL.sub("\ufffd", str(value))))
 
 
-def tag(name: str, *children: object, **attributes: object) -> Markup:
+def tag(name: str, /, *children: object, **attributes: object) -> Markup:
     """An element. Children that are no Markup are escaped, lists are joined. Attributes: `class_` and the like for
     words of Python, "_" for "-"; None leaves one out."""
     given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}

@@ -120,7 +120,8 @@ def series_facts(lake: Lake, extent: Extent) -> DataFrame:
     if extent.pieces:
         others = [c for c in ("bucket", "lifecycle", "profile", "metadata") if c in rows.columns]
         last = F.max_by(F.struct(*others), "segment").alias("last")
-        begin = F.min_by("start", "segment").alias("start")
+        first = F.min_by("start", F.when(F.col("n") > 0, F.col("segment")))
+        begin = F.coalesce(first, F.max_by("start", "segment")).alias("start")
         rows = rows.groupBy(*key).agg(begin, last).select(*key, "start", "last.*")
     held = rows.select("profile.*").columns
     fields = [
