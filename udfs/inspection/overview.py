@@ -221,7 +221,7 @@ def histograms_of(series: DataFrame) -> tuple[Histogram, ...]:
     # Rounded, so that exact quantiles, which depend on nothing but the values, cost a small table of counts.
     spread = F.percentile(_three_digits(F.col("value")), F.array(*(F.lit(p) for p in (0.1, 0.5, 0.9))))
     quantiles = {r["measure"]: r["q"] for r in values.groupBy("measure").agg(spread.alias("q")).collect()}
-    binned = values.select("measure", reduce(_or_else, MEASURES.items(), None).alias("bin"))  # type: ignore[union-attr]
+    binned = values.select("measure", reduce(_or_else, MEASURES.items(), None).alias("bin"))
     counts: dict[str, dict[int, int]] = {}
     for row in binned.groupBy("measure", "bin").count().collect():
         counts.setdefault(row["measure"], {})[int(row["bin"])] = int(row["count"])
