@@ -70,22 +70,26 @@ def line(
         drawn.append(_box(across(max(n - 1, 0)), right, _TOP, base, "silent"))
     if span is not None:
         begin, end = across(span[0]), across(span[1])
-        drawn.append(_box(max(begin - 1, _LEFT), min(max(end + 1, begin + 1), right), _TOP, base, "event"))
+        drawn.append(_box(max(begin - 1.5, _LEFT), min(max(end, begin) + 1.5, right), _TOP, base, "event"))
     for value in (bottom, top):
         y = _n(up(value))
         drawn.append(tag("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="axis"))
         drawn.append(tag("text", short(value), x=_LEFT - 5, y=_n(up(value) + 3.5), text_anchor="end", class_="quiet"))
     each = n / len(low) if len(low) else 1.0
-    path, pen_down = [], False
+    path, dots, pen_down = [], [], False
     for i, (a, b) in enumerate(zip(low, high, strict=True)):
         if math.isnan(a):
             pen_down = False
             continue
         x = across(min(i * each + (each - 1) / 2, max(n - 1, 0)))
-        path.append(f"{'L' if pen_down else 'M'}{_n(x)} {_n(up(b))}")
-        path.append(f"V{_n(up(a))}" if b > a else "" if pen_down else "h0.01")  # a single point is a dot
+        place = f"{_n(x)} {_n(up(b))}"
+        alone = not pen_down and (i + 1 == len(low) or math.isnan(low[i + 1]))
+        if alone and a == b:
+            dots.append(f"M{place}h0")  # without a length, so the round cap of the line is all there is
+            continue
+        path.append(f"{'L' if pen_down else 'M'}{place}{f'V{_n(up(a))}' if b > a else ''}")
         pen_down = True
-    drawn.append(tag("path", d="".join(path), class_="line"))
+    drawn += [tag("path", d="".join(d), class_=kind) for d, kind in ((path, "line"), (dots, "line dots")) if d]
     for label, x, anchor in ((ends[0], _LEFT, "start"), (ends[1], right, "end")):
         drawn.append(tag("text", label, x=x, y=height - 4, text_anchor=anchor, class_="quiet"))
     return tag("svg", drawn, viewBox=f"0 0 {WIDTH} {height}", class_="chart", role="img", aria_label=title)

@@ -56,5 +56,5 @@ def _labels(h: Histogram) -> Iterator[str]:
         if h.measure in _PERCENT:
             yield f"{100 * upper:g}%"
         else:
-            yield f"{upper / 1000:g}k" if upper >= 10_000 else f"{upper:g}"
+            yield f"{upper / 1000:g}k" if upper >= 1000 else f"{upper:g}"
     yield ">"

@@ -26,7 +26,7 @@ p { margin: .4rem 0; max-width: 50rem; }
 a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: .2em; }
 .quiet { color: var(--quiet); font-size: .875rem; }
 .lead { font-size: 1.05rem; margin: 0 0 1rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .75rem; margin: 1.5rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem; margin: 1.5rem 0; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .7rem .9rem; }
 .tile b { display: block; font-size: 1.45rem; font-weight: 600; line-height: 1.25; }
 .tile span { color: var(--quiet); font-size: .85rem; }
@@ -47,12 +47,13 @@ details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); }
 figure { margin: 0; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: .7rem .8rem; }
 figcaption { font-size: .85rem; margin-bottom: .3rem; overflow-wrap: anywhere; }
 figcaption strong { display: block; font-weight: 600; } figcaption span { color: var(--quiet); }
-svg { display: block; max-width: 100%; } svg.chart { width: 100%; height: auto; }
+svg { display: block; max-width: 100%; } svg.bar { margin-top: .3rem; } svg.chart { width: 100%; height: auto; }
 svg text { font: 10px system-ui, sans-serif; fill: var(--ink); } svg text.quiet { fill: var(--quiet); }
 svg .fill { fill: var(--fill); } svg .strong { fill: var(--strong); }
 svg .axis { stroke: var(--rule); stroke-width: 1; } svg .silent { fill: var(--shade); }
 svg .event { fill: var(--event); }
 svg .line { fill: none; stroke: var(--fill); stroke-width: 1.3; stroke-linejoin: round; stroke-linecap: round; }
+svg .dots { stroke-width: 3; }
 @media print { h2 { break-after: avoid; } figure { break-inside: avoid; } }
 """
 _WORDS = {LOOK: "look", NOTE: "note"}
@@ -98,7 +99,8 @@ def _section(section: Section) -> Markup:
 
 def coded(said: str) -> Markup:
     """A sentence with what stands between backquotes as code."""
-    return joined(tag("code", part) if i % 2 else text(part) for i, part in enumerate(said.split("`")))
+    parts = said.replace(" %", "\u00a0%").split("`")  # a number stays beside its sign
+    return joined(tag("code", part) if i % 2 else text(part) for i, part in enumerate(parts))
 
 
 def _subtitle(facts: Inspection) -> Markup:

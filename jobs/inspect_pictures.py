@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from forecasting.frequency import Frequency
 from jobs.charts import line, short
-from jobs.inspect_words import EVENTS, FINE, Section, count, digits, share
+from jobs.inspect_words import FINE, Section, count, digits, share
 from jobs.markup import Markup, joined, name, tag
 from udfs.inspection import Inspection
 from udfs.inspection.worst import Standout
@@ -53,7 +53,7 @@ def _figure(one: Standout, facts: Inspection) -> Markup:
         inside = [min(max(at - picture.start, 0), length - 1) for at in (one.mark, one.until or one.mark)]
         span = (inside[0], inside[1])
         size = one.size or 0.0
-        value += f", {EVENTS[one.kind]} of {'+' if size > 0 else ''}{short(size)} at {_label(grid, one.mark)}"
+        value += f", {'+' if size > 0 else ''}{short(size)} at {_label(grid, one.mark)}"
     ends = (_label(grid, picture.start), _label(grid, end))
     drawn = line(picture.low, picture.high, picture.n, length, ends, f"history of {one.name}", span)
     return tag("figure", tag("figcaption", tag("strong", name(one.name)), tag("span", value)), drawn)

@@ -514,8 +514,8 @@ def test_charts_hold_what_they_are_given() -> None:
     drawn = line([1.0, NAN, 3.0, 2.0], [1.0, NAN, 3.0, 5.0], 4, 6, ("first", "last"), "a title", (1, 2))
     read = Reader(drawn)
     assert read.tags["rect"] == 2  # silence behind the end, and the event
-    path = next(value for _, name, value in read.attributes if name == "d")
-    assert path.count("M") == 2  # broken where nothing is known
+    path, dots = (value for _, name, value in read.attributes if name == "d")
+    assert (path.count("M"), path.count("L"), dots.count("M")) == (1, 1, 1)  # broken where nothing is known
     assert "nan" not in drawn
     assert {"first", "last", "5", "0"} <= set(read.words)
     assert "nan" not in line([], [], 0, 0, ("a", "a"), "nothing known")

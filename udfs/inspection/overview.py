@@ -23,7 +23,7 @@ SHOWN = 3
 _TENTHS = tuple(i / 10 for i in range(1, 11))
 _SHARES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 MEASURES: Mapping[str, tuple[float, ...]] = {
-    "n_obs": (0, 4, 9, 19, 49, 99, 199, 499, 999, 1999, 4999, 9999),
+    "n_obs": (0, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000),
     "missing_share": _SHARES,
     "zero_share": _SHARES,
     "adi": (1, ADI_CUT, 2, 3, 5, 10, 20, 50),
