@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from forecasting.demand import ADI_CUT, CV2_CUT
@@ -213,17 +212,16 @@ def histograms_of(series: DataFrame) -> tuple[Histogram, ...]:
     from pyspark.sql import functions as F
 
     cells = [
-        F.struct(F.lit(name).alias("measure"), column.cast("double").alias("value"))
+        F.struct(F.lit(name).alias("measure"), column.cast("double").alias("value"), _bin(column, MEASURES[name]))
         for name, column in measured().items()
     ]
-    values = series.select(F.inline(F.array(*cells)).alias("measure", "value"))
+    values = series.select(F.inline(F.array(*cells)).alias("measure", "value", "bin"))
     values = values.where(F.col("value").isNotNull() & ~F.isnan("value"))
     # Rounded, so that exact quantiles, which depend on nothing but the values, cost a small table of counts.
     spread = F.percentile(_three_digits(F.col("value")), F.array(*(F.lit(p) for p in (0.1, 0.5, 0.9))))
     quantiles = {r["measure"]: r["q"] for r in values.groupBy("measure").agg(spread.alias("q")).collect()}
-    binned = values.select("measure", reduce(_or_else, MEASURES.items(), None).alias("bin"))
     counts: dict[str, dict[int, int]] = {}
-    for row in binned.groupBy("measure", "bin").count().collect():
+    for row in values.groupBy("measure", "bin").count().collect():
         counts.setdefault(row["measure"], {})[int(row["bin"])] = int(row["count"])
     return tuple(
         Histogram(name, uppers, tuple(counts[name].get(i, 0) for i in range(len(uppers) + 1)), *quantiles[name])
@@ -232,14 +230,14 @@ def histograms_of(series: DataFrame) -> tuple[Histogram, ...]:
     )
 
 
-def _or_else(chain: Any, item: tuple[str, tuple[float, ...]]) -> Any:
+def _bin(value: Column, uppers: Sequence[float]) -> Column:
     from pyspark.sql import functions as F
 
-    name, uppers = item
     place: Any = F
     for position, upper in enumerate(uppers):
-        place = place.when(F.col("value") <= upper, position)
-    return (chain or F).when(F.col("measure") == name, place.otherwise(len(uppers)))
+        place = place.when(value <= upper, position)
+    found: Column = place.otherwise(len(uppers))
+    return found.alias("bin")
 
 
 def _three_digits(value: Column) -> Column:
