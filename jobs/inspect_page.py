@@ -39,7 +39,7 @@ a { color: inherit; text-decoration-color: var(--quiet); text-underline-offset: 
 table { border-collapse: collapse; margin: .6rem 0; font-size: .92rem; }
 th { text-align: left; font-weight: 600; color: var(--quiet); font-size: .82rem; vertical-align: bottom; }
 th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--rule); }
-td { vertical-align: top; overflow-wrap: anywhere; }
+td { vertical-align: top; overflow-wrap: break-word; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: .85em ui-monospace, Consolas, monospace; overflow-wrap: anywhere; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--quiet); }

@@ -328,7 +328,10 @@ def test_the_same_lake_gives_the_same_bytes(
 def test_with_the_rules_of_validate(
     spark: SparkSession, make_config: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    content = make_config()
+    price = {"path": str(tmp_path / "price.csv"), "series": {"price": {}}}
+    content = make_config(data={"target": {"path": str(tmp_path / "target.csv")}, "related": [price]})
+    prices = [f"{item},{day(b)},{b % 2}" for item in "ab" for b in range(30)]
+    (tmp_path / "price.csv").write_text("\n".join(["item_id,timestamp,price", *prices]))
     lines = [f"a,{day(b)},{b}" for b in range(30)] + [f"b,{day(b)},1" for b in range(3)]
     Path(content["data"]["target"]["path"]).write_text("\n".join(["item_id,timestamp,target", *lines]))
     ingest(content, spark)

@@ -179,7 +179,9 @@ def _counts(cleaners: Sequence[Cleaner]) -> Counts:
         return Counts()
     places = {each.role.place: each.rows.located.where for each in cleaners}
     with explained("the input", places):
-        rows = reduce(lambda a, b: a.unionByName(b), (each.counted() for each in cleaners)).collect()
+        rows = reduce(
+            lambda a, b: a.unionByName(b, allowMissingColumns=True), (each.counted() for each in cleaners)
+        ).collect()
     ends = [row["end"] for row in rows if row["role"] == "target" and not row["reason"] and row["end"] is not None]
     cells: dict[tuple[str, str, str], int] = {}
     for row in rows:
