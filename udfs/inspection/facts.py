@@ -35,7 +35,7 @@ from udfs.inspection.overview import (
 )
 from udfs.inspection.worst import Standout, standouts
 from udfs.lake import Lake, LakeInfo
-from udfs.resolution import ENOUGH_VOTES, counted_with_steps, sample_for, times_and_steps
+from udfs.resolution import ENOUGH_VOTES, found_steps, sample_for, times_and_steps
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -215,7 +215,7 @@ def _steps(lake: Lake) -> Steps | None:
 
 
 def _told(rows: DataFrame, key: tuple[str, ...], asked: int) -> dict[str, int]:
-    return times_and_steps(counted_with_steps(rows, key, 1, asked).collect())[1]
+    return times_and_steps(found_steps(rows, key, 1, asked).collect())[1]
 
 
 def _inherited(lake: Lake) -> Inherited | None:
