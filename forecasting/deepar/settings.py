@@ -59,8 +59,8 @@ class Settings(BaseModel):
     max_lag: int = Field(default=1200, ge=1)
     """The longest lag that is taken by the frequency."""
     holdout_series: int = Field(default=512, ge=0)
-    """Series, chosen by their keys, whose last window is kept from the training and tells when to stop; only series of
-    at least three horizons. 0: all is trained on, for all epochs."""
+    """Series, chosen by their keys, whose last window is kept from the training and tells when to stop; a quarter of
+    all at most, and only series of at least three horizons. 0: all is trained on, for all epochs."""
     early_stopping_patience: int | None = Field(default=20, ge=1)
     """Epochs without a better loss on the held-out window before the learning rate is lowered or the training stops;
     null: never. (The service stopped early only when the learning rate could be lowered.)"""

@@ -20,6 +20,8 @@ from forecasting.deepar.settings import Settings
 from forecasting.deepar.windows import Draw, Reader, Sampler, Window
 
 _HELD_OUT_HORIZONS = 3
+_HELD_OUT_PART = 4
+"""One series in this many at most is held out, so that most are trained on to their end."""
 _HELD_OUT_AT_ONCE = 256
 _GATHERED_WINDOWS = 512
 _INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
@@ -255,7 +257,8 @@ def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Dr
     if not settings.holdout_series or not len(long):
         return None, ends
     order = Noise(series.key_hash[long] + seed_of(seed, _HOLDOUT_SEED, 0)).bits()
-    chosen = long[order.argsort(stable=True)[: settings.holdout_series]]
+    most = min(settings.holdout_series, -(-len(series) // _HELD_OUT_PART))
+    chosen = long[order.argsort(stable=True)[:most]]
     ends[chosen] -= series.horizon
     return [
         Draw(rows=part, ends=ends[part], begins=torch.zeros_like(part), unknown=None)

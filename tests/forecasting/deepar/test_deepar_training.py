@@ -50,7 +50,7 @@ def test_same_seed_same_weights(known: Family) -> None:
 def test_golden_losses(known: Family) -> None:
     """A change that should not change results leaves these; libraries differ in the last places."""
     losses = [p.loss for p in trainer(known, epochs=5).run()]
-    np.testing.assert_allclose(losses, [1.949519, 1.853458, 1.843452, 1.835299, 1.759194], rtol=1e-3)
+    np.testing.assert_allclose(losses, [1.939237, 1.930995, 1.805109, 1.808013, 1.769023], rtol=1e-3)
 
 
 def test_the_state_of_torchs_own_generator_is_left_alone(known: Family) -> None:
@@ -205,7 +205,7 @@ def test_a_window_is_what_a_loop_would_gather() -> None:
 def test_held_out_values_are_not_trained_on(known: Family) -> None:
     first, second = trainer(known), trainer(known)
     held = torch.cat([draw.rows for draw in first._held_out])
-    assert len(held) == 12
+    assert len(held) == 3  # a quarter
     values = second.series.values
     for i in held.tolist():
         end = int(second.series.offset[i] + second.series.length[i])
