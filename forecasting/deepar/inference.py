@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,16 +38,17 @@ def sample_paths(
     first_in, first_on, first_bias = weights[0]
     shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in).view(horizon, len(seeds), -1)
     stacked = [torch.cat([into, onward]) for into, onward, _ in weights[1:]]
+    reach = torch.tensor(lags, device=seeds.device)
     noise = Noise(streams(seeds, n_samples))
     scale = window.scale.unsqueeze(1)
     paths = torch.empty(len(seeds), n_samples, horizon, device=seeds.device)
     scaled = torch.empty_like(paths)
     means = torch.empty(len(seeds), horizon, device=seeds.device)
     for k in range(horizon):
-        sampled = [j for j, lag in enumerate(lags) if lag <= k]
-        latest = scaled[:, :, [k - lags[j] for j in sampled]]
+        sampled = bisect_right(lags, k)  # so many lags reach into the horizon: the first, for they ascend
+        latest = scaled.index_select(2, k - reach[:sampled])
         joined = torch.cat([h[0].expand(-1, n_samples, -1), latest], 2) if sampled else h[0]
-        gates = joined @ torch.cat([first_on, first_in[sampled]])
+        gates = joined @ torch.cat([first_on, first_in[:sampled]])
         h[0], c[0] = _cell(gates.add_(shared[k].unsqueeze(1)), c[0])
         for layer in range(1, len(weights)):
             below = h[layer - 1]
@@ -77,8 +79,7 @@ def _told(window: Window, lags: Sequence[int], before: int) -> Window:
     """The window whose flags say that the values being sampled are known, as they are when their turn comes."""
     flags = window.flags.clone()
     for k in range(len(flags) - before):
-        sampled = sum(lag <= k for lag in lags)
-        flags[before + k, :, 1] += sampled / len(lags)
+        flags[before + k, :, 1] += bisect_right(lags, k) / len(lags)
         if lags[0] == 1:
             flags[before + k, :, 0] = flags[before + k, :, 0] if k == 0 else 1.0
         else:
