@@ -36,8 +36,8 @@ class Settings(BaseModel):
     max_learning_rate_decays: int = Field(default=0, ge=0, le=10)
     """How often the learning rate is lowered before the training stops instead."""
     likelihood: Likelihood | Literal["auto"] = "auto"
-    """What the network's output means. auto: negative-binomial for counts, beta for shares between 0 and 1,
-    student-T else."""
+    """What the network's output means. auto: negative-binomial for counts (typically below 1,000), beta for shares
+    between 0 and 1, student-T else."""
     num_averaged_models: int = Field(default=1, ge=1, le=10)
     """The weights of this many best epochs are averaged."""
     num_cells: int = Field(default=40, ge=1, le=1024)
