@@ -218,6 +218,34 @@ def test_held_out_values_are_not_trained_on(known: Family) -> None:
     assert first.held_out_loss() != second.held_out_loss()
 
 
+def test_training_before_a_cutoff_sees_nothing_after_it() -> None:
+    """Targets, related series known ahead (beyond the horizon) and not (from the cutoff) may be anything later."""
+    rng = np.random.default_rng(3)
+    ends = np.array([40, 25, 0, 12])
+    target, price, traffic = (rng.uniform(1, 5, (4, 60)) for _ in range(3))
+
+    def found() -> dict[str, Any]:
+        batch = SeriesBatch.from_arrays(
+            list(target),
+            "2020-01-01",
+            "D",
+            related={"price": list(price), "traffic": list(traffic)},
+            known_in_future=["price"],
+        )
+        settings = Settings(**SMALL)
+        facts = Facts.learn(batch, horizon=4, settings=settings, ends=ends)
+        t = Trainer(SeriesSet.of(batch, facts, ends=ends), facts, settings, seed=1)
+        list(t.run())
+        return weights(t)
+
+    before = found()
+    for i, end in enumerate(ends):
+        target[i, end:], traffic[i, end:], price[i, end + 4 :] = 1e6, -1e6, 1e6
+    assert same(found(), before)
+    target[0, 30] = 3.21
+    assert not same(found(), before)
+
+
 def test_nothing_to_train_on_is_said() -> None:
     batch = SeriesBatch.from_arrays([[np.nan, np.nan], []], "2020-01-01", "D")
     facts = Facts.learn(batch, horizon=2)
