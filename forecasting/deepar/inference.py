@@ -11,7 +11,7 @@ from torch import Tensor
 
 from forecasting.deepar.network import Network
 from forecasting.deepar.noise import Noise, streams
-from forecasting.deepar.windows import SCALED_LIMIT, Draw, Reader, Window
+from forecasting.deepar.windows import SCALED_LIMIT, Draw, Reader
 
 
 @torch.inference_mode()
@@ -27,7 +27,8 @@ def sample_paths(
     n_samples = n_samples if law.stochastic else 1
     window = reader.window(draw, horizon, ahead=True)
     before = len(window.target) - horizon
-    inputs = network.inputs(_told(window, lags, before))
+    _tell(window.inputs[before:], lags)
+    inputs = network.inputs(window)
     h, c = [], []  # [B, 1, C] a layer until the paths part
     hidden = inputs[:before]
     for lstm in network.layers:
@@ -75,16 +76,16 @@ def quantiles_of(paths: Tensor, levels: Sequence[float]) -> Tensor:
     return found.cummax(dim=1).values.transpose(1, 2)  # rounding in lerp could cross by one unit in the last place
 
 
-def _told(window: Window, lags: Sequence[int], before: int) -> Window:
-    """The window whose flags say that the values being sampled are known, as they are when their turn comes."""
-    flags = window.flags.clone()
-    for k in range(len(flags) - before):
-        flags[before + k, :, 1] += bisect_right(lags, k) / len(lags)
-        if lags[0] == 1:
-            flags[before + k, :, 0] = flags[before + k, :, 0] if k == 0 else 1.0
-        else:
-            flags[before + k, :, 0] = flags[before + k, :, 1]
-    return Window(**{**vars(window), "flags": flags})
+def _tell(inputs: Tensor, lags: Sequence[int]) -> None:
+    """Make the flags beside the lags say that sampled values are known, as they are when their turn comes."""
+    n = len(lags)
+    for k in range(len(inputs)):
+        first, share = inputs[k, :, n], inputs[k, :, n + 1]
+        share += bisect_right(lags, k) / n
+        if lags[0] != 1:
+            first.copy_(share)
+        elif k:
+            first.fill_(1.0)
 
 
 def _weights(lstm: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -69,7 +69,7 @@ class Trainer:
             torch.manual_seed(seed_of(seed, _INITIAL_SEED, 0))
             self.network = Network(facts, settings).to(series.device)
         self._dropout = torch.Generator(series.device)
-        self._block: tuple[int, Window] | None = None
+        self._block: tuple[int, list[Window]] | None = None
         self._weights = list(self.network.parameters())
         self._adam = torch.optim.Adam(
             self._weights,
@@ -111,9 +111,8 @@ class Trainer:
         if self._block is None or self._block[0] != block:
             steps = range(block * at_once, (block + 1) * at_once)
             draw = self._sampler.draw(steps, self._rank * n, n, self.facts.context_length)
-            self._block = block, self._reader.window(draw, self.facts.horizon)
-        first = (self.step_number - block * at_once) * n
-        return self._block[1].part(first, first + n)
+            self._block = block, self._reader.windows(draw, self.facts.horizon, at_once)
+        return self._block[1][self.step_number - block * at_once]
 
     def run(self) -> Iterator[Progress]:
         """Train, one epoch after each `next`, until the epochs are done or the held-out loss has ended the training.

@@ -165,6 +165,7 @@ def test_a_window_is_what_a_loop_would_gather() -> None:
     rows, ends, begins = [0, 0, 1, 2, 3, 0], [12, 26, 3, 0, 13, 20], [0, 0, 0, 0, 0, 17]
     draw = Draw(torch.tensor(rows), torch.tensor(ends), torch.tensor(begins), None)
     window = Reader(series, facts).window(draw, 4)
+    lags, flags, known, _ = window.inputs.split([3, 2, window.inputs.shape[2] - 7, 2], dim=2)
     part = {c.name: c for c in facts.related}
     for b, (i, end, begin) in enumerate(zip(rows, ends, begins, strict=True)):
 
@@ -184,12 +185,12 @@ def test_a_window_is_what_a_loop_would_gather() -> None:
             assert bool(window.observed[t, b]) == np.isfinite(y)
             assert float(window.target[t, b]) == pytest.approx(np.nan_to_num(y))
             lagged = np.array([at(arrays[i], p - lag) for lag in (1, 2, 7)])
-            np.testing.assert_allclose(window.lags[t, b], np.nan_to_num(lagged) / float(window.scale[b]), rtol=1e-5)
-            flags = [np.isfinite(lagged[0]), np.isfinite(lagged).mean()]
-            np.testing.assert_allclose(window.flags[t, b], flags, rtol=1e-5)
+            np.testing.assert_allclose(lags[t, b], np.nan_to_num(lagged) / float(window.scale[b]), rtol=1e-5)
+            shown_flags = [np.isfinite(lagged[0]), np.isfinite(lagged).mean()]
+            np.testing.assert_allclose(flags[t, b], shown_flags, rtol=1e-5)
             label = np.datetime64(starts[i]) + p
             weekday = (label.astype(np.int64) + 3) % 7
-            assert float(window.known[t, b, 0]) == pytest.approx(weekday / 6 - 0.5, abs=1e-6)
+            assert float(known[t, b, 0]) == pytest.approx(weekday / 6 - 0.5, abs=1e-6)
             z = either((at(price[i], p) - part["price"].mean) / part["price"].deviation)
             around = np.nan_to_num((at(price[i], p) - usual) / part["price"].spread)
             before = [
@@ -199,7 +200,7 @@ def test_a_window_is_what_a_loop_would_gather() -> None:
                 for lag in (4, 7)
             ]
             expected = [np.log10(2 + max(p - begin, 0)) - 1.5, *z, around, *np.array(before).T.ravel()]
-            np.testing.assert_allclose(window.known[t, b, 9:], expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(known[t, b, 9:], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_held_out_values_are_not_trained_on(known: Family) -> None:
