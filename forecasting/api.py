@@ -73,7 +73,7 @@ class FittedBatch:
         without it such a row keeps status `failed` and NaN.
         Raises ValueError for a horizon or levels that make no sense.
         """
-        levels = _checked_levels(horizon, quantiles)
+        levels = checked_levels(horizon, quantiles)
         limits = bounds or Bounds()
         started = time.perf_counter()
         rows = self.numbers.rows
@@ -90,10 +90,10 @@ class FittedBatch:
             reason[unexplained] = verdict[unexplained]
             reason[bad[verdict[bad] == NO_OBSERVATIONS]] = NO_OBSERVATIONS
             status[bad] = Status.FALLBACK if fallback else Status.FAILED
-            raw = _with_fallback(raw, rows, bad, facts, levels) if fallback else _blanked(raw, bad)
+            raw = with_fallback(raw, rows, bad, facts, levels) if fallback else blanked(raw, bad)
         raw, n_clipped = apply_bounds(raw, limits)
         raw = finish(raw, limits)
-        seconds = self.seconds + _shares(rows, time.perf_counter() - started)
+        seconds = self.seconds + shares(rows, time.perf_counter() - started)
         lead = (len(rows.batch),) if self.windows is None else (len(rows.batch), self.windows)
         return Forecast(
             model=self.model.name,
@@ -119,7 +119,7 @@ class FittedBatch:
         rows = self._same_series(newer)
         started = time.perf_counter()
         numbers = self.model.update(self.numbers, rows)
-        return replace(self, numbers=numbers, seconds=_shares(rows, time.perf_counter() - started))
+        return replace(self, numbers=numbers, seconds=shares(rows, time.perf_counter() - started))
 
     def refit(self, newer: SeriesBatch) -> FittedBatch:
         """Estimate again on `newer`, starting from what was fitted: the form stays, the numbers move.
@@ -130,7 +130,7 @@ class FittedBatch:
         rows = self._same_series(newer)
         started = time.perf_counter()
         numbers = self.model.refit(self.numbers, rows)
-        return replace(self, numbers=numbers, seconds=_shares(rows, time.perf_counter() - started))
+        return replace(self, numbers=numbers, seconds=shares(rows, time.perf_counter() - started))
 
     def components(self, horizon: int) -> Components | None:
         """The parts of the fit and of its forecast over `horizon` periods; None for a family that has none."""
@@ -183,7 +183,7 @@ def fit(
         model=family,
         numbers=numbers,
         windows=None if ends is None else np.asarray(ends).shape[1],
-        seconds=_shares(rows, time.perf_counter() - started),
+        seconds=shares(rows, time.perf_counter() - started),
     )
 
 
@@ -204,7 +204,7 @@ def forecast(
     )
 
 
-def _checked_levels(horizon: int, quantiles: Sequence[float]) -> tuple[float, ...]:
+def checked_levels(horizon: int, quantiles: Sequence[float]) -> tuple[float, ...]:
     levels = tuple(float(q) for q in quantiles)
     if horizon < 1:
         raise ValueError(f"horizon is {horizon}; it must be at least 1")
@@ -213,13 +213,13 @@ def _checked_levels(horizon: int, quantiles: Sequence[float]) -> tuple[float, ..
     return levels
 
 
-def _shares(rows: Rows, seconds: float) -> FloatArray:
+def shares(rows: Rows, seconds: float) -> FloatArray:
     """A call's time by row: in proportion to the points seen, plus one so that an empty row counts."""
     weight = rows.end - rows.begin + 1.0
     return np.asarray(weight * (seconds / max(weight.sum(), 1.0)), dtype=np.float64)
 
 
-def _with_fallback(
+def with_fallback(
     raw: RawForecast, rows: Rows, bad: Int64Array, facts: HistoryFacts, levels: tuple[float, ...]
 ) -> RawForecast:
     """Seasonal naive in the bad rows; zero where a row has no observation at all."""
@@ -235,7 +235,7 @@ def _with_fallback(
     return RawForecast(mean=mean, quantiles=quantiles)
 
 
-def _blanked(raw: RawForecast, bad: Int64Array) -> RawForecast:
+def blanked(raw: RawForecast, bad: Int64Array) -> RawForecast:
     mean, quantiles = raw.mean.copy(), raw.quantiles.copy()
     mean[bad], quantiles[bad] = np.nan, np.nan
     return RawForecast(mean=mean, quantiles=quantiles)

@@ -1,0 +1,288 @@
+"""Training: steps over drawn windows, a held-out window that says when to stop, and a state to go on from."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forecasting.deepar.facts import Facts
+from forecasting.deepar.model import DeepAR
+from forecasting.deepar.network import Network
+from forecasting.deepar.noise import Noise, seed_of
+from forecasting.deepar.series_set import SeriesSet
+from forecasting.deepar.settings import Settings
+from forecasting.deepar.windows import Draw, Reader, Sampler, Window
+
+_HELD_OUT_HORIZONS = 3
+_HELD_OUT_PART = 4
+"""One series in this many at most is held out, so that most are trained on to their end."""
+_HELD_OUT_AT_ONCE = 256
+_GATHERED_WINDOWS = 512
+_INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
+
+
+@dataclass(frozen=True)
+class Progress:
+    """After an epoch. loss: mean over the epoch's observed values. held_out: the loss on the held-out windows, NaN
+    without. windows_per_second: of the training steps alone. seconds: since the training began or went on. stop: why
+    the training ends here, "" when it goes on."""
+
+    epoch: int
+    step: int
+    loss: float
+    held_out: float
+    best: float
+    learning_rate: float
+    windows_per_second: float
+    seconds: float
+    skipped: int
+    stop: str
+
+
+class Trainer:
+    """Trains a network on a series set.
+
+    The windows of a step and its dropout follow from the seed and the step's number, so that a training that is
+    resumed from `state` goes on exactly as the uninterrupted one would have.
+    With `torch.distributed` initialised each process makes its part of every batch and gradients are summed: a run on
+    several processes sees the windows that one process would. batch_size must then be a multiple of the processes.
+    """
+
+    def __init__(self, series: SeriesSet, facts: Facts, settings: Settings, *, seed: int = 0) -> None:
+        """Raises ValueError when no series has an observation, or when the batch cannot be shared evenly."""
+        self.series, self.facts, self.settings, self.seed = series, facts, settings, seed
+        self._rank, self._processes = _place()
+        if settings.batch_size % self._processes:
+            raise ValueError(
+                f"batch_size is {settings.batch_size}; it must be a multiple of the {self._processes} processes"
+            )
+        self._held_out, ends = _hold_out(series, settings, seed)
+        self._sampler = Sampler(series, ends, settings, seed)
+        self._reader = Reader(series, facts)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, _INITIAL_SEED, 0))
+            self.network = Network(facts, settings).to(series.device)
+        self._dropout = torch.Generator(series.device)
+        self._block: tuple[int, list[Window]] | None = None
+        self._weights = list(self.network.parameters())
+        self._adam = torch.optim.Adam(
+            self._weights,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=series.device.type in ("cpu", "cuda"),
+        )
+        self.step_number = 0
+        self.epoch = 0
+        self.skipped = 0
+        self.stop = ""
+        self._decays = 0
+        self._waited = 0
+        self._best: list[tuple[float, dict[str, Tensor]]] = []
+
+    def step(self) -> tuple[Tensor, Tensor]:
+        """One step of training: the sum of the losses and the number of observed values, 0-dimensional tensors."""
+        window = self._window()
+        self._dropout.manual_seed(seed_of(self.seed, _DROPOUT_SEED + self._rank, self.step_number))
+        total, count = self._losses(window, 0, self._dropout)
+        everywhere = count.clone()
+        _summed([everywhere])
+        self._adam.zero_grad(set_to_none=True)
+        (total / everywhere.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
+        _summed([w.grad for w in self._weights if w.grad is not None])
+        norm = torch.nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip, foreach=True)
+        if bool(torch.isfinite(norm)):
+            self._adam.step()
+        else:
+            self.skipped += 1
+        self.step_number += 1
+        return total.detach(), count
+
+    def _window(self) -> Window:
+        """The windows of this step. Those of several steps are gathered at once: a gather costs much the same."""
+        n = self.settings.batch_size // self._processes
+        at_once = max(1, _GATHERED_WINDOWS // n)
+        block = self.step_number // at_once
+        if self._block is None or self._block[0] != block:
+            steps = range(block * at_once, (block + 1) * at_once)
+            draw = self._sampler.draw(steps, self._rank * n, n, self.facts.context_length)
+            self._block = block, self._reader.windows(draw, self.facts.horizon, at_once)
+        return self._block[1][self.step_number - block * at_once]
+
+    def run(self) -> Iterator[Progress]:
+        """Train, one epoch after each `next`, until the epochs are done or the held-out loss has ended the training.
+
+        A caller may leave at any time: `state` and `model` then give what there is.
+        """
+        started = time.perf_counter()
+        while not self.stop:
+            progress = self._epoch(started)
+            yield progress
+
+    def _epoch(self, started: float) -> Progress:
+        settings = self.settings
+        begun = time.perf_counter()
+        self.network.train()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.series.device)
+        for _ in range(settings.batches_per_epoch):
+            total, count = self.step()
+            sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
+        _summed([sums])
+        loss = float(sums[0] / sums[1].clamp(min=1))
+        seconds = time.perf_counter() - begun
+        self.epoch += 1
+        held_out = self.held_out_loss()
+        rate = self._adam.param_groups[0]["lr"]
+        self._judge(held_out if self._held_out is not None else loss)
+        return Progress(
+            epoch=self.epoch,
+            step=self.step_number,
+            loss=loss,
+            held_out=held_out,
+            best=self._best[0][0] if self._best else math.nan,
+            learning_rate=rate,
+            windows_per_second=settings.batches_per_epoch * settings.batch_size / max(seconds, 1e-9),
+            seconds=time.perf_counter() - started,
+            skipped=self.skipped,
+            stop=self.stop,
+        )
+
+    def held_out_loss(self) -> float:
+        """The mean loss over the horizon of the held-out windows; NaN without any."""
+        if self._held_out is None:
+            return math.nan
+        self.network.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.series.device)
+        with torch.inference_mode():
+            for draw in self._held_out:
+                window = self._reader.window(draw, self.facts.horizon)
+                total, count = self._losses(window, self.facts.context_length)
+                sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
+        return float(sums[0] / sums[1].clamp(min=1))
+
+    def _losses(self, window: Window, first: int, dropout: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """The sum of the losses of the observed values from period `first` of the windows, and their number."""
+        raw = self.network(window, dropout)[first:]
+        losses = self.network.law.loss(raw, window.target[first:], window.scale)
+        seen = window.observed[first:]
+        return torch.where(seen, losses, 0.0).sum(), seen.sum()
+
+    def _judge(self, loss: float) -> None:
+        """Keep the weights if they are among the best; lower the learning rate or stop when nothing gets better."""
+        settings = self.settings
+        improved = not self._best or loss < self._best[0][0]
+        if self._held_out is None and settings.num_averaged_models == 1:
+            self._best = []  # without a judge the last weights are the ones
+            improved = True
+        elif math.isfinite(loss):
+            weights = {name: w.detach().clone() for name, w in self.network.state_dict().items()}
+            self._best.append((loss, weights))
+            self._best.sort(key=lambda pair: pair[0])
+            del self._best[settings.num_averaged_models :]
+        self._waited = 0 if improved else self._waited + 1
+        patience = settings.early_stopping_patience
+        if patience is not None and self._waited >= patience and self._held_out is not None:
+            if self._decays < settings.max_learning_rate_decays:
+                self._decays += 1
+                self._waited = 0
+                for group in self._adam.param_groups:
+                    group["lr"] *= settings.learning_rate_decay
+            else:
+                self.stop = "no_improvement"
+        if self.epoch >= settings.epochs and not self.stop:
+            self.stop = "epochs"
+
+    def model(self) -> DeepAR:
+        """The model as trained so far: the average of the best epochs' weights."""
+        network = Network(self.facts, self.settings).to(self.series.device)
+        network.load_state_dict(_average([w for _, w in self._best]) if self._best else self.network.state_dict())
+        return DeepAR(self.settings, self.facts, network.eval())
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """A checkpoint: tensors by name, and numbers that JSON can hold."""
+        tensors = {f"network.{name}": w for name, w in self.network.state_dict().items()}
+        for i, held in self._adam.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": value for name, value in held.items()}
+        for j, (_, weights) in enumerate(self._best):
+            tensors |= {f"best.{j}.{name}": w for name, w in weights.items()}
+        numbers = {
+            "seed": self.seed,
+            "step": self.step_number,
+            "epoch": self.epoch,
+            "skipped": self.skipped,
+            "stop": self.stop,
+            "decays": self._decays,
+            "waited": self._waited,
+            "learning_rate": self._adam.param_groups[0]["lr"],
+            "best": [loss for loss, _ in self._best],
+        }
+        return {name: t.detach().clone() for name, t in tensors.items()}, numbers
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint of the same series, facts, settings and seed; raises ValueError for another seed."""
+        if numbers["seed"] != self.seed:
+            raise ValueError(f"the checkpoint was made with seed {numbers['seed']}, not {self.seed}")
+        self.network.load_state_dict(_part(tensors, "network."))
+        held = {}
+        for i in range(len(self._weights)):
+            if part := _part(tensors, f"adam.{i}."):
+                held[i] = part
+        groups = self._adam.state_dict()["param_groups"]
+        for group in groups:
+            group["lr"] = numbers["learning_rate"]
+        self._adam.load_state_dict({"state": held, "param_groups": groups})
+        self._best = [(loss, _part(tensors, f"best.{j}.")) for j, loss in enumerate(numbers["best"])]
+        self.step_number, self.epoch = int(numbers["step"]), int(numbers["epoch"])
+        self.skipped, self.stop = int(numbers["skipped"]), str(numbers["stop"])
+        self._decays, self._waited = int(numbers["decays"]), int(numbers["waited"])
+
+    def warm_start(self, model: DeepAR) -> None:
+        """Begin with the weights of a model of the same facts; raises ValueError where the networks differ."""
+        try:
+            self.network.load_state_dict(model.network.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"the model to start from has another network: {error}") from error
+
+
+def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Draw] | None, Tensor]:
+    """The last windows of some series, chosen by their keys, and how many points of each series are trained on."""
+    ends = series.length.clone()
+    long = torch.nonzero(series.length >= _HELD_OUT_HORIZONS * series.horizon)[:, 0]
+    if not settings.holdout_series or not len(long):
+        return None, ends
+    order = Noise(series.key_hash[long] + seed_of(seed, _HOLDOUT_SEED, 0)).bits()
+    most = min(settings.holdout_series, -(-len(series) // _HELD_OUT_PART))
+    chosen = long[order.argsort(stable=True)[:most]]
+    ends[chosen] -= series.horizon
+    return [
+        Draw(rows=part, ends=ends[part], begins=torch.zeros_like(part), unknown=None)
+        for part in torch.split(chosen, _HELD_OUT_AT_ONCE)
+    ], ends
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: t.clone() for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _average(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([w[name] for w in weights]).mean(0) for name in weights[0]}
+
+
+def _place() -> tuple[int, int]:
+    """This process' rank, and how many there are."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def _summed(tensors: Sequence[Tensor]) -> None:
+    """Sum each tensor over the processes, in place."""
+    if _place()[1] > 1:
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)
