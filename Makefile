@@ -1,6 +1,6 @@
 # `make demo` and `make test` need python3 and make; .ci/setup.sh brings the rest into this checkout.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench accuracy wheel lock clean setup-demo setup-dev
+.PHONY: help demo test test-gpu check bench accuracy wheel lock clean setup-demo setup-dev setup-gpu
 
 PYTHON := .venv/bin/python
 # Test processes, each with a Spark of its own (about 3 GB).
@@ -12,13 +12,16 @@ unexport SPARK_HOME SPARK_CONF_DIR SPARK_REMOTE HADOOP_CONF_DIR YARN_CONF_DIR
 unexport PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYSPARK_DRIVER_PYTHON_OPTS PYSPARK_SUBMIT_ARGS PYTHONPATH PYTHONHOME
 
 help: ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: setup-demo ## Forecast the daily flights of 2013: the whole pipeline on real data, into lake/
 	$(PYTHON) -m jobs.demo
 
 test: setup-dev ## Run the tests (ARGS="-k ets" for some of them)
 	$(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(strip $(ARGS))
+
+test-gpu: setup-gpu ## Run the tests that need torch (downloads some gigabytes the first time)
+	$(PYTHON) -m pytest -m torch $(strip $(ARGS))
 
 check: setup-dev ## Check style, format and types
 	$(PYTHON) -m ruff check .
@@ -48,3 +51,6 @@ setup-demo:
 
 setup-dev:
 	@bash .ci/setup.sh dev
+
+setup-gpu:
+	@bash .ci/setup.sh gpu

@@ -19,3 +19,6 @@ compile pyproject.toml --extra spark --extra plot --extra demo --constraint requ
 compile pyproject.toml requirements/dev.in --extra spark --extra plot --extra demo --extra readers --extra notebooks \
     --extra tune --extra dev --constraint requirements/pins.in --constraint requirements/demo.lock \
     --constraint requirements/build.lock --output-file requirements/dev.lock "$@"
+compile pyproject.toml requirements/dev.in --extra spark --extra plot --extra demo --extra readers --extra notebooks \
+    --extra tune --extra dev --extra gpu --constraint requirements/pins.in --constraint requirements/dev.lock \
+    --constraint requirements/build.lock --output-file requirements/gpu.lock "$@"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Brings what `make demo` (setup.sh demo) or `make test` (setup.sh dev) needs into .venv of this checkout: the virtual
-# environment, the locked packages, Almanac itself, a Java for Spark, Delta's jars. It does only what is not done yet.
+# Brings what `make demo` (setup.sh demo), `make test` (setup.sh dev) or `make test-gpu` (setup.sh gpu: with torch, some
+# gigabytes) needs into .venv of this checkout: the virtual environment, the locked packages, Almanac itself, a Java for
+# Spark, Delta's jars. It does only what is not done yet.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-what=${1:?usage: .ci/setup.sh demo|dev}
+what=${1:?usage: .ci/setup.sh demo|dev|gpu}
 lock=requirements/$what.lock
-[ -f "$lock" ] || { echo "There is no $lock; give demo or dev." >&2; exit 2; }
+[ -f "$lock" ] || { echo "There is no $lock; give demo, dev or gpu." >&2; exit 2; }
 
 # A shell set up for another Spark, Python or pip must not reach into this environment.
 unset SPARK_HOME SPARK_CONF_DIR PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON PYTHONPATH PYTHONHOME \
@@ -75,8 +76,9 @@ install_packages() {
     "${pip[@]}" --require-hashes --no-build-isolation -r "$lock"
     "${pip[@]}" --no-deps --no-build-isolation --editable .
     echo "$print" >"$stamp"
-    # The packages of the demo are among those of the tests, in the same versions.
-    if [ "$what" = dev ]; then (lock=requirements/demo.lock; fingerprint >.venv/almanac-demo.stamp); fi
+    # The packages of the demo are among those of the tests, in the same versions, and these among those with torch.
+    if [ "$what" != demo ]; then (lock=requirements/demo.lock; fingerprint >.venv/almanac-demo.stamp); fi
+    if [ "$what" = gpu ]; then (lock=requirements/dev.lock; fingerprint >.venv/almanac-dev.stamp); fi
 }
 
 # Prints the home of a Java that Spark 4 runs on (17 or newer): the user's choice first, then the system's.

@@ -19,12 +19,15 @@ from forecasting.deepar.facts import Facts, ItemMetadata
 from forecasting.deepar.settings import Settings
 
 if TYPE_CHECKING:
+    from forecasting.deepar.impact import Impacts, impacts
     from forecasting.deepar.model import DeepAR
     from forecasting.deepar.series_set import SeriesSet
     from forecasting.deepar.training import Progress, Trainer
 
 _NEED_TORCH = {
     "DeepAR": "model",
+    "Impacts": "impact",
+    "impacts": "impact",
     "SeriesSet": "series_set",
     "Progress": "training",
     "Trainer": "training",
@@ -47,4 +50,4 @@ def __getattr__(name: str) -> Any:
     return getattr(module, name)
 
 
-__all__ = ["DeepAR", "Facts", "ItemMetadata", "Progress", "SeriesSet", "Settings", "Trainer"]
+__all__ = ["DeepAR", "Facts", "Impacts", "ItemMetadata", "Progress", "SeriesSet", "Settings", "Trainer", "impacts"]

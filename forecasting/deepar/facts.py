@@ -23,6 +23,8 @@ _SWEEPS = 20
 _SHRINKAGE = 1.0
 """Observations that the mean of a category's level is worth: one lone member says little about the next."""
 _LEAST_LOG_SPREAD = 0.5
+_LARGEST_COUNTS = float(np.log(1000.0))
+"""Whole numbers that are typically larger are as good as real ones, and heavy tails matter more."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Facts(_Part):
             frequency=batch.frequency.name,
             horizon=horizon,
             context_length=options.context(horizon),
-            likelihood=chosen_likelihood(flags) if options.likelihood == "auto" else options.likelihood,
+            likelihood=chosen_likelihood(flags, level) if options.likelihood == "auto" else options.likelihood,
             lags=tuple(sorted(set(options.lags))) if options.lags else lags_of(batch.frequency, options.max_lag),
             past_lags=past_lags_of(batch.frequency, horizon),
             calendar=calendar_names(batch.frequency),
@@ -183,10 +185,10 @@ def visible(batch: SeriesBatch, ends: npt.ArrayLike | None) -> Int64Array:
     return seen
 
 
-def chosen_likelihood(flags: int) -> Likelihood:
-    """The likelihood for data of which `flags` says what occurs."""
+def chosen_likelihood(flags: int, log_level: float) -> Likelihood:
+    """The likelihood for data of which `flags` says what occurs, with the typical logarithm of the level."""
     if not flags & (NOT_INTEGER | NEGATIVE):
-        return "negative-binomial"
+        return "negative-binomial" if log_level < _LARGEST_COUNTS else "student-T"
     return "student-T" if flags & (NEGATIVE | ABOVE_ONE) else "beta"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from forecasting.deepar.network import Network
 from forecasting.deepar.noise import Noise, streams
-from forecasting.deepar.windows import SCALED_LIMIT, Draw, Reader, Window
+from forecasting.deepar.windows import SCALED_LIMIT, Draw, Reader
 
 
 @torch.inference_mode()
@@ -26,7 +27,8 @@ def sample_paths(
     n_samples = n_samples if law.stochastic else 1
     window = reader.window(draw, horizon, ahead=True)
     before = len(window.target) - horizon
-    inputs = network.inputs(_told(window, lags, before))
+    _tell(window.inputs[before:], lags)
+    inputs = network.inputs(window)
     h, c = [], []  # [B, 1, C] a layer until the paths part
     hidden = inputs[:before]
     for lstm in network.layers:
@@ -37,16 +39,17 @@ def sample_paths(
     first_in, first_on, first_bias = weights[0]
     shared = torch.addmm(first_bias, inputs[before:].flatten(0, 1), first_in).view(horizon, len(seeds), -1)
     stacked = [torch.cat([into, onward]) for into, onward, _ in weights[1:]]
+    reach = torch.tensor(lags, device=seeds.device)
     noise = Noise(streams(seeds, n_samples))
     scale = window.scale.unsqueeze(1)
     paths = torch.empty(len(seeds), n_samples, horizon, device=seeds.device)
     scaled = torch.empty_like(paths)
     means = torch.empty(len(seeds), horizon, device=seeds.device)
     for k in range(horizon):
-        sampled = [j for j, lag in enumerate(lags) if lag <= k]
-        latest = scaled[:, :, [k - lags[j] for j in sampled]]
+        sampled = bisect_right(lags, k)  # so many lags reach into the horizon: the first, for they ascend
+        latest = scaled.index_select(2, k - reach[:sampled])
         joined = torch.cat([h[0].expand(-1, n_samples, -1), latest], 2) if sampled else h[0]
-        gates = joined @ torch.cat([first_on, first_in[sampled]])
+        gates = joined @ torch.cat([first_on, first_in[:sampled]])
         h[0], c[0] = _cell(gates.add_(shared[k].unsqueeze(1)), c[0])
         for layer in range(1, len(weights)):
             below = h[layer - 1]
@@ -73,17 +76,16 @@ def quantiles_of(paths: Tensor, levels: Sequence[float]) -> Tensor:
     return found.cummax(dim=1).values.transpose(1, 2)  # rounding in lerp could cross by one unit in the last place
 
 
-def _told(window: Window, lags: Sequence[int], before: int) -> Window:
-    """The window whose flags say that the values being sampled are known, as they are when their turn comes."""
-    flags = window.flags.clone()
-    for k in range(len(flags) - before):
-        sampled = sum(lag <= k for lag in lags)
-        flags[before + k, :, 1] += sampled / len(lags)
-        if lags[0] == 1:
-            flags[before + k, :, 0] = flags[before + k, :, 0] if k == 0 else 1.0
-        else:
-            flags[before + k, :, 0] = flags[before + k, :, 1]
-    return Window(**{**vars(window), "flags": flags})
+def _tell(inputs: Tensor, lags: Sequence[int]) -> None:
+    """Make the flags beside the lags say that sampled values are known, as they are when their turn comes."""
+    n = len(lags)
+    for k in range(len(inputs)):
+        first, share = inputs[k, :, n], inputs[k, :, n + 1]
+        share += bisect_right(lags, k) / n
+        if lags[0] != 1:
+            first.copy_(share)
+        elif k:
+            first.fill_(1.0)
 
 
 def _weights(lstm: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,6 +33,18 @@ class DeepAR:
     facts: Facts
     network: Network
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def checked_horizon(self, horizon: int | None) -> int:
+        """The horizon to forecast, the trained one by default; raises ValueError for a longer one."""
+        steps = self.facts.horizon if horizon is None else horizon
+        if steps > self.facts.horizon:
+            raise ValueError(f"horizon is {steps}; this model was trained for at most {self.facts.horizon}")
+        return steps
+
     def predict(
         self,
         batch: SeriesBatch,
@@ -55,14 +67,13 @@ class DeepAR:
         Raises ValueError for a horizon that was not trained for, levels that make no sense, or data that lack what
         the model was trained on.
         """
-        steps = self.facts.horizon if horizon is None else horizon
-        if steps > self.facts.horizon:
-            raise ValueError(f"horizon is {steps}; this model was trained for at most {self.facts.horizon}")
+        steps = self.checked_horizon(horizon)
         levels = checked_levels(steps, quantiles)
         limits = bounds or Bounds()
         started = time.perf_counter()
         rows = Rows.of(batch, NAME, ends, seed=seed)
-        own = self._sampled(batch, metadata, rows, steps, levels, num_samples or self.settings.num_samples)
+        series = SeriesSet.of(batch, self.facts, metadata, device=self.device)
+        own = self.sampled(series, rows, steps, levels, num_samples)
         facts = history_facts(rows)
         reason = guard(own, self._with_typical_level(facts))
         bad = np.flatnonzero(reason != "")
@@ -93,23 +104,18 @@ class DeepAR:
         zero = (facts.low == 0) & (facts.high == 0)
         return replace(facts, high=np.where(zero, np.exp(self.facts.log_level), facts.high))
 
-    def _sampled(
-        self,
-        batch: SeriesBatch,
-        metadata: ItemMetadata | None,
-        rows: Rows,
-        horizon: int,
-        levels: Sequence[float],
-        n_samples: int,
+    def sampled(
+        self, series: SeriesSet, rows: Rows, horizon: int, levels: Sequence[float], num_samples: int | None = None
     ) -> RawForecast:
-        device = next(self.network.parameters()).device
-        series = SeriesSet.of(batch, self.facts, metadata, device=device)
+        """Mean and quantiles of the network's own sample paths, before any guard, for rows of the series' batch."""
+        n_samples = num_samples or self.settings.num_samples
+        device = series.device
         reader = Reader(series, self.facts)
         self.network.eval()
         mean: FloatArray = np.empty((len(rows), horizon))
         quantiles: FloatArray = np.empty((len(rows), horizon, len(levels)))
         chosen = torch.from_numpy(rows.series.copy()).to(device)
-        ends = torch.from_numpy(rows.end - batch.offsets[rows.series]).to(device)
+        ends = torch.from_numpy(rows.end - rows.batch.offsets[rows.series]).to(device)
         seeds = torch.from_numpy(rows.seeds.view(np.int64).copy()).to(device)
         at_once = max(1, _PATHS_AT_ONCE["cuda" if device.type == "cuda" else "cpu"] // n_samples)
         for first in range(0, len(rows), at_once):

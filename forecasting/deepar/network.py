@@ -48,11 +48,11 @@ class Network(nn.Module):
         return raw
 
     def inputs(self, window: Window) -> Tensor:
-        """The input of the first layer, [T, B, I]: lags first."""
-        static = [window.static]
-        static += [table(window.codes[:, c]) for c, table in enumerate(self.embeddings)]
-        fixed = torch.cat(static, dim=1).expand(len(window.lags), -1, -1)
-        return torch.cat([window.lags, window.flags, window.known, fixed], dim=2)
+        """The input of the first layer, [T, B, I]: lags first, embeddings last."""
+        if not len(self.embeddings):
+            return window.inputs
+        embedded = torch.cat([table(window.codes[:, c]) for c, table in enumerate(self.embeddings)], dim=1)
+        return torch.cat([window.inputs, embedded.expand(len(window.inputs), -1, -1)], dim=2)
 
 
 def known_columns(facts: Facts) -> int:

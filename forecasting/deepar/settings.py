@@ -36,8 +36,8 @@ class Settings(BaseModel):
     max_learning_rate_decays: int = Field(default=0, ge=0, le=10)
     """How often the learning rate is lowered before the training stops instead."""
     likelihood: Likelihood | Literal["auto"] = "auto"
-    """What the network's output means. auto: negative-binomial for counts, beta for shares between 0 and 1,
-    student-T else."""
+    """What the network's output means. auto: negative-binomial for counts (typically below 1,000), beta for shares
+    between 0 and 1, student-T else."""
     num_averaged_models: int = Field(default=1, ge=1, le=10)
     """The weights of this many best epochs are averaged."""
     num_cells: int = Field(default=40, ge=1, le=1024)
@@ -59,8 +59,8 @@ class Settings(BaseModel):
     max_lag: int = Field(default=1200, ge=1)
     """The longest lag that is taken by the frequency."""
     holdout_series: int = Field(default=512, ge=0)
-    """Series, chosen by their keys, whose last window is kept from the training and tells when to stop; only series of
-    at least three horizons. 0: all is trained on, for all epochs."""
+    """Series, chosen by their keys, whose last window is kept from the training and tells when to stop; a quarter of
+    all at most, and only series of at least three horizons. 0: all is trained on, for all epochs."""
     early_stopping_patience: int | None = Field(default=20, ge=1)
     """Epochs without a better loss on the held-out window before the learning rate is lowered or the training stops;
     null: never. (The service stopped early only when the learning rate could be lowered.)"""

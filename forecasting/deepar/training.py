@@ -20,6 +20,8 @@ from forecasting.deepar.settings import Settings
 from forecasting.deepar.windows import Draw, Reader, Sampler, Window
 
 _HELD_OUT_HORIZONS = 3
+_HELD_OUT_PART = 4
+"""One series in this many at most is held out, so that most are trained on to their end."""
 _HELD_OUT_AT_ONCE = 256
 _GATHERED_WINDOWS = 512
 _INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
@@ -67,7 +69,7 @@ class Trainer:
             torch.manual_seed(seed_of(seed, _INITIAL_SEED, 0))
             self.network = Network(facts, settings).to(series.device)
         self._dropout = torch.Generator(series.device)
-        self._block: tuple[int, Window] | None = None
+        self._block: tuple[int, list[Window]] | None = None
         self._weights = list(self.network.parameters())
         self._adam = torch.optim.Adam(
             self._weights,
@@ -109,9 +111,8 @@ class Trainer:
         if self._block is None or self._block[0] != block:
             steps = range(block * at_once, (block + 1) * at_once)
             draw = self._sampler.draw(steps, self._rank * n, n, self.facts.context_length)
-            self._block = block, self._reader.window(draw, self.facts.horizon)
-        first = (self.step_number - block * at_once) * n
-        return self._block[1].part(first, first + n)
+            self._block = block, self._reader.windows(draw, self.facts.horizon, at_once)
+        return self._block[1][self.step_number - block * at_once]
 
     def run(self) -> Iterator[Progress]:
         """Train, one epoch after each `next`, until the epochs are done or the held-out loss has ended the training.
@@ -255,7 +256,8 @@ def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Dr
     if not settings.holdout_series or not len(long):
         return None, ends
     order = Noise(series.key_hash[long] + seed_of(seed, _HOLDOUT_SEED, 0)).bits()
-    chosen = long[order.argsort(stable=True)[: settings.holdout_series]]
+    most = min(settings.holdout_series, -(-len(series) // _HELD_OUT_PART))
+    chosen = long[order.argsort(stable=True)[:most]]
     ends[chosen] -= series.horizon
     return [
         Draw(rows=part, ends=ends[part], begins=torch.zeros_like(part), unknown=None)

@@ -38,28 +38,17 @@ class Draw:
 class Window:
     """Inputs of B windows over T periods, time first.
 
-    lags: [T, B, L], scaled. flags: [T, B, 2], whether the value before is known, and the share of the lags that is.
-    known: [T, B, D], calendar, age and related series. codes: int64 [B, C]. static: [B, S]. scale: [B]. target:
-    [T, B], 0 where not observed, in the unit of the data. observed: bool [T, B].
+    inputs: [T, B, L + 2 + D + S], side by side: the scaled lags; whether the value before is known, and the share of
+    the lags that is; calendar, age and related series; what is the same in all periods: the size of the scale, whether
+    it is the series' own, numbers of the metadata. codes: int64 [B, C]. scale: [B]. target: [T, B], 0 where not
+    observed, in the unit of the data. observed: bool [T, B].
     """
 
-    lags: Tensor
-    flags: Tensor
-    known: Tensor
+    inputs: Tensor
     codes: Tensor
-    static: Tensor
     scale: Tensor
     target: Tensor
     observed: Tensor
-
-    def part(self, first: int, last: int) -> Window:
-        """Windows `first` to `last`, views."""
-        flat = {name: getattr(self, name)[first:last] for name in ("codes", "static", "scale")}
-        long = {name: getattr(self, name)[:, first:last] for name in _TIME_FIRST}
-        return Window(**flat, **long)
-
-
-_TIME_FIRST = ("lags", "flags", "known", "target", "observed")
 
 
 class Sampler:
@@ -155,13 +144,17 @@ class Reader:
         self._outside = len(series.values) - 1
         self._plans: dict[tuple[int, int], _Plan] = {}
 
-    def window(self, draw: Draw, horizon: int, *, context: int | None = None, ahead: bool = False) -> Window:
-        """The `context` periods before each end and the `horizon` after it.
+    def window(self, draw: Draw, horizon: int, *, ahead: bool = False) -> Window:
+        """The context before each end and the `horizon` after it.
 
         ahead: targets and lags from the end on are hidden, as they are when it is forecast. A known related series
         may be read up to the last period of the window.
         """
-        series, before = self._series, self._facts.context_length if context is None else context
+        return self.windows(draw, horizon, 1, ahead=ahead)[0]
+
+    def windows(self, draw: Draw, horizon: int, groups: int, *, ahead: bool = False) -> list[Window]:
+        """The windows of a draw in groups of equal size, each contiguous: those of several steps, gathered at once."""
+        series, before = self._series, self._facts.context_length
         plan = self._plan(before, horizon)
         offset = series.offset[draw.rows]
         position = draw.ends + plan.steps  # [U, B]
@@ -177,21 +170,21 @@ class Reader:
         window = slice(len(position) - before - horizon, None)
         recent = slice(len(position) - before - horizon, len(position) - horizon)
         scale, has_level = self._scale(draw, value[recent], observed[recent], offset)
-        scaled = (value / scale).clamp_(-SCALED_LIMIT, SCALED_LIMIT)
-        lags = scaled.index_select(0, plan.lagged).view(before + horizon, -1, len(draw.rows))  # [T, L, B]
+        scaled = (value / scale).clamp_(-SCALED_LIMIT, SCALED_LIMIT).t().contiguous()  # the lags side by side: quick
+        lags = scaled.index_select(1, plan.lagged).view(len(draw.rows), before + horizon, len(self._facts.lags))
         seen = observed.to(torch.float32)
         share = (plan.counts @ seen) / len(self._facts.lags)  # whole numbers until divided: the same in any order
         first = seen[plan.before] if plan.before is not None else share
-        return Window(
-            lags=lags.transpose(1, 2),
-            flags=torch.stack([first, share], dim=2),
-            known=self._known(draw, position[window], inside[window], place[window], offset, before),
-            codes=self._codes(draw),
-            static=self._static(draw.rows, scale, has_level),
-            scale=scale,
-            target=value[window],
-            observed=observed[window],
-        )
+        parts = [lags.transpose(0, 1), first.unsqueeze(2), share.unsqueeze(2)]
+        parts += self._known(draw, position[window], inside[window], place[window], offset, before)
+        parts.append(self._static(draw.rows, scale, has_level).unsqueeze(0))
+        codes, target, observed = self._codes(draw), value[window], observed[window]
+        inputs, size = _joined(parts, groups), len(draw.rows) // groups
+        found = []
+        for k in range(groups):
+            own = slice(k * size, (k + 1) * size)
+            found.append(Window(inputs[k], codes[own], scale[own], target[:, own], observed[:, own]))
+        return found
 
     def _plan(self, before: int, horizon: int) -> _Plan:
         if (before, horizon) not in self._plans:
@@ -215,8 +208,8 @@ class Reader:
 
     def _known(
         self, draw: Draw, position: Tensor, inside: Tensor, place: Tensor, offset: Tensor, before: int
-    ) -> Tensor:
-        """Calendar, holidays, age, related series and lagged related series, [T, B, D]."""
+    ) -> list[Tensor]:
+        """Calendar, holidays, age, related series and lagged related series, D columns in parts [T, B, .]."""
         series = self._series
         moment = (series.start[draw.rows] + position - series.first).clamp(0, series.periods - 1)
         parts = [series.clock[series.group[draw.rows] * series.periods + moment]]
@@ -234,7 +227,7 @@ class Reader:
             rows = torch.where(seen, source + offset.unsqueeze(1), self._outside)
             value = series.past[rows].flatten(2)  # [T, B, lags * K]
             parts += [torch.nan_to_num(value), torch.isnan(value).to(torch.float32)]
-        return torch.cat(parts, dim=2)
+        return parts
 
     def _deviation(self, value: Tensor, before: int) -> Tensor:
         """Related series around their own mean in the context (in the horizon where the context has none): what a
@@ -256,3 +249,17 @@ class Reader:
             numbers = self._series.numbers[rows]
             parts += [torch.nan_to_num(numbers), torch.isnan(numbers).to(torch.float32)]
         return torch.cat(parts, dim=1)
+
+
+def _joined(parts: Sequence[Tensor], groups: int) -> Tensor:
+    """Parts [T, B, .] or [1, B, .] side by side, each of the groups of B contiguous, [G, T, B / G, I]."""
+    periods, n = parts[0].shape[:2]
+    width = sum(part.shape[2] for part in parts)
+    joined = torch.empty(groups, periods, n // groups, width, device=parts[0].device)
+    grouped = joined.transpose(0, 1)  # [T, G, B / G, I]
+    first = 0
+    for part in parts:
+        last = first + part.shape[2]
+        grouped[..., first:last] = part.view(len(part), groups, n // groups, part.shape[2])
+        first = last
+    return joined

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = [
     "run", "validate", "ingest", "tune", "backtest", "select", "forecast", "leaderboard", "evaluate", "export",
-    "query", "plot", "describe", "register",
+    "query", "plot", "describe", "register", "inspect",
 ]  # fmt: skip
 
 

@@ -70,6 +70,7 @@ def test_defaults_are_the_services() -> None:
         ([0.2, 0.0, 1.0], "beta"),
         ([0.2, 1.5], "student-T"),
         ([-1.0, 2.0], "student-T"),
+        ([1200.0, 900.0, 4000.0], "student-T"),
     ],
 )
 def test_the_likelihood_follows_from_the_data(values: list[float], expected: str) -> None:
