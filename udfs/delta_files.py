@@ -114,7 +114,8 @@ def read_rows(table: DeltaTable, columns: Sequence[str]) -> list[dict[str, Any]]
 
 def arrow_schema(schema: TableSchema) -> pa.Schema:
     """The Arrow types of a table."""
-    return pa.schema([pa.field(c.name, _TYPES[c.type], nullable=c.nullable) for c in schema.columns])
+    # NOT NULL is a table feature (invariants) that deltalake uses without listing it, and Spark then refuses the table.
+    return pa.schema([pa.field(c.name, _TYPES[c.type]) for c in schema.columns])
 
 
 def replace_rows(lake: Path, schema: TableSchema, rows: Iterator[pa.RecordBatch], where: Mapping[str, Any]) -> int:
