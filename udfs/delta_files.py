@@ -114,7 +114,7 @@ def read_rows(table: DeltaTable, columns: Sequence[str]) -> list[dict[str, Any]]
 
 def arrow_schema(schema: TableSchema) -> pa.Schema:
     """The Arrow types of a table."""
-    # NOT NULL is a table feature (invariants) that deltalake uses without listing it, and Spark then refuses the table.
+    # NOT NULL is a table feature (invariants) that deltalake uses without listing it; Spark refuses such a table.
     return pa.schema([pa.field(c.name, _TYPES[c.type]) for c in schema.columns])
 
 
