@@ -21,7 +21,7 @@ from udfs.cold_columns import feature_columns
 from udfs.config.cold_start import ColdStart, cold_below
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, quoted
-from udfs.pieces import joined, latest
+from udfs.pieces import joined
 from udfs.runs import Run
 from udfs.spec import ColdStartSpec, TaskSpec
 from udfs.stage import StageInput
@@ -100,8 +100,8 @@ def _donor_rows(source: StageInput, plan: RunPlan, section: ColdStart, reach: _R
     series = lake.read("series", source.version)
     features = feature_columns(source.config, section)
     metadata = [F.col("metadata")[name].alias(column) for name, column in features.items() if column != name]
-    first = latest(series, key).where(_long_enough(plan, reach, spec))
-    narrow = first.select(*key, *metadata, F.xxhash64(*key).alias("#hash"))
+    spans = _whole(series, key) if plan.pieces else series
+    narrow = spans.where(_long_enough(plan, reach, spec)).select(*key, *metadata, F.xxhash64(*key).alias("#hash"))
     cell = [c for name, c in features.items() if c != name]
     order = Window.partitionBy(F.xxhash64(*cell) if cell else F.lit(0)).orderBy("#hash", *key)
     ranked = narrow.withColumn("#rank", F.row_number().over(order))
@@ -127,6 +127,16 @@ def _donor_rows(source: StageInput, plan: RunPlan, section: ColdStart, reach: _R
         *(slice_of(column).alias(_PRICE) for column in prices),
     )
     return _sorted(wide.join(F.broadcast(chosen), key), key)
+
+
+def _whole(series: DataFrame, key: list[str]) -> DataFrame:
+    """One row a series from its pieces: start, n and metadata of all of it."""
+    from pyspark.sql import functions as F
+
+    first = F.min_by("start", F.when(F.col("n") > 0, F.col("segment")))
+    metadata = [F.max_by("metadata", "segment").alias("metadata")] if "metadata" in series.columns else []
+    start = F.coalesce(first, F.max_by("start", "segment")).alias("start")
+    return series.groupBy(*key).agg(start, F.sum("n").alias("n"), *metadata)
 
 
 def _sorted(rows: DataFrame, key: list[str]) -> pa.Table:

@@ -201,7 +201,9 @@ def calibrated(
     index = np.asarray(group, dtype=np.int64)
     rows = np.flatnonzero(index >= 0)
     own = _at_factors(table[index[rows]], factors[rows])
-    moved = np.einsum("hb,rbi->rhi", intervals.mixture, own)
+    moved = np.zeros((len(rows), len(intervals.mixture), own.shape[2]))
+    for b in range(intervals.blocks):  # always in this order: einsum's depends on the number of rows
+        moved += intervals.mixture[:, b, None] * own[:, b, None, :]
     lower, upper = intervals.pairs[:, 0], intervals.pairs[:, 1]
     part = quantiles[rows]
     unit = part[:, :, upper[intervals.unit]] - part[:, :, lower[intervals.unit]]

@@ -84,6 +84,7 @@ def told(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
         "lake": {"path": str(folder / "lake"), "buckets": 4},
         "lifecycle": {"start_date": "launch", "end_date": "last_day", "phase_out": None},
         "selection": {"mode": "mean"},
+        "cold_start": False,
         "limits": {"max_failed_share": 0.5},  # "listed" has no forecast of its own
     }
     written(content, [row for rows, *_ in STORY.values() for row in rows], folder)
