@@ -346,25 +346,6 @@ def describe(
 
 
 @app.command()
-def inspect(
-    config: ConfigFile,
-    out: Annotated[Path, typer.Option("--out", help="The page, an .html file.")] = Path("data_report.html"),
-    rules: Annotated[
-        bool, typer.Option("--validate", help="Read the sources again and check every rule of `validate` too.")
-    ] = False,
-    overrides: Overrides = None,
-) -> None:
-    """What is in the data, as one HTML page: gaps, kinds of demand, ended items, series that stick out."""
-
-    def action() -> None:
-        import jobs.inspect as verb
-
-        verb.render(verb.inspect(config, out=out, rules=rules, overrides=overrides or ()))
-
-    guarded(action)
-
-
-@app.command()
 def register(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -387,6 +368,7 @@ def register(
     guarded(action)
 
 
+app.command()(upkeep_cli.inspect)
 app.command()(upkeep_cli.optimize)
 app.command()(upkeep_cli.forget)
 app.command()(deepar_cli.train_deepar)

@@ -1,4 +1,4 @@
-"""The verbs of the command line that keep a lake in order: `optimize` and `forget`."""
+"""The verbs of the command line that look into a lake and keep it in order: `inspect`, `optimize` and `forget`."""
 
 from __future__ import annotations
 
@@ -52,5 +52,24 @@ def forget(
             config, item, allow_again=allow_again, erase=erase, dry_run=dry_run, overrides=overrides or ()
         )
         verb.render(found)
+
+    guarded(action)
+
+
+def inspect(
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option("--out", help="The page, an .html file.")] = Path("data_report.html"),
+    rules: Annotated[
+        bool, typer.Option("--validate", help="Read the sources again and check every rule of `validate` too.")
+    ] = False,
+    overrides: Overrides = None,
+) -> None:
+    """What is in the data, as one HTML page: gaps, kinds of demand, ended items, series that stick out."""
+    from jobs.cli import guarded
+
+    def action() -> None:
+        import jobs.inspect as verb
+
+        verb.render(verb.inspect(config, out=out, rules=rules, overrides=overrides or ()))
 
     guarded(action)

@@ -116,7 +116,9 @@ def series_weights(scores: FloatArray, segment: FloatArray, smallest: float) -> 
 
 
 def _normalised(weights: FloatArray) -> FloatArray:
-    total = weights.sum(axis=1, keepdims=True)
+    total = np.zeros((len(weights), 1))
+    for m in range(weights.shape[1]):  # in order, so that models without weight change nothing
+        total += weights[:, m : m + 1]
     return np.asarray(np.divide(weights, total, out=np.zeros_like(weights), where=total > 0))
 
 
