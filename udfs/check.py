@@ -15,7 +15,7 @@ from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
 from udfs.lake import Lake, LakeInfo
 from udfs.placement import placed
-from udfs.resolution import ENOUGH_VOTES, found_steps, frequency_notes, sample_for, times_and_steps
+from udfs.resolution import asked_steps, frequency_notes, sample_for, times_and_steps
 from udfs.roles import Role
 from udfs.sources import Located
 from udfs.unreadable import explained
@@ -188,12 +188,12 @@ class Cleaner:
         """One in how many series is asked for the step of its timestamps."""
         return sample_for(self.rows.raw, len(self.rows.sources))
 
-    def steps(self, sample: int) -> DataFrame:
-        """What the target's timestamps tell, from the valid rows of one in `sample` series: see `found_steps`."""
+    def steps(self, sample: int) -> list[Row]:
+        """What the target's timestamps tell, from the valid rows of one in `sample` series: see `asked_steps`."""
         from pyspark.sql import functions as F
 
         rows = self.marked().where(F.col(REASON).isNull())
-        return found_steps(rows, self.role.key, len(self.rows.sources), sample)
+        return asked_steps(rows, self.role.key, len(self.rows.sources), sample)[0]
 
     def rejects(self) -> DataFrame:
         from pyspark.sql import functions as F
@@ -281,11 +281,7 @@ def _with_times(config: Config, frequency: Frequency, counts: Counts, cleaners: 
     target = next((each for each in cleaners if each.role.kind == "target"), None)
     if target is None or not target.tells:
         return counts
-    sample = 1 if config.ingest.partial_periods.drops else target.sample
-    rows = target.steps(sample).collect()
-    if sample > 1 and sum(row["n_series"] for row in rows) < ENOUGH_VOTES:
-        rows = target.steps(1).collect()
-    times, steps = times_and_steps(rows)
+    times, steps = times_and_steps(target.steps(1 if config.ingest.partial_periods.drops else target.sample))
     how = config.data.target.aggregation
     notes = tuple(frequency_notes(config.ingest.frequency_check, frequency, how, steps))
     return replace(counts, times=times, steps=steps, notes=notes)

@@ -21,7 +21,7 @@ from udfs.cold_columns import feature_columns
 from udfs.config.cold_start import ColdStart, cold_below
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, quoted
-from udfs.pieces import joined
+from udfs.pieces import joined, whole_start
 from udfs.runs import Run
 from udfs.spec import ColdStartSpec, TaskSpec
 from udfs.stage import StageInput
@@ -133,10 +133,8 @@ def _whole(series: DataFrame, key: list[str]) -> DataFrame:
     """One row a series from its pieces: start, n and metadata of all of it."""
     from pyspark.sql import functions as F
 
-    first = F.min_by("start", F.when(F.col("n") > 0, F.col("segment")))
     metadata = [F.max_by("metadata", "segment").alias("metadata")] if "metadata" in series.columns else []
-    start = F.coalesce(first, F.max_by("start", "segment")).alias("start")
-    return series.groupBy(*key).agg(start, F.sum("n").alias("n"), *metadata)
+    return series.groupBy(*key).agg(whole_start(), F.sum("n").alias("n"), *metadata)
 
 
 def _sorted(rows: DataFrame, key: list[str]) -> pa.Table:

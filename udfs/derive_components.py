@@ -18,9 +18,8 @@ from forecasting.models.contract import Components
 from forecasting.models.registry import get_model
 from udfs import stored
 from udfs.arrow import ragged_lists, repeated, timestamps
-from udfs.lake import quoted
-from udfs.limits import condition
 from udfs.parts import Part, by_choice, pieces, prepare
+from udfs.run_rows import run_rows
 from udfs.runs import Run
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.stage import StageInput, task_spec
@@ -45,24 +44,12 @@ def derive_components(source: StageInput, run: Run, models: bool | Collection[st
 
 def component_rows(source: StageInput, run: Run, models: bool | Collection[str]) -> DataFrame:
     """Rows of `components`, one a series and component."""
-    from pyspark.sql import functions as F
 
     spec = task_spec("forecast", source, run.plan)
     wanted = frozenset(model.name for model in source.models.values())
     if not isinstance(models, bool):
         wanted &= frozenset(models)
-    lake = source.lake
-    limit = condition(lake.layout.key, run.plan.where, run.plan.items)
-    rows = source.rows(run.plan, limit, range(run.plan.buckets))
-    schema = lake.schemas["components"]
-    names = tuple(name for name in schema.names if name != "run_id")
-    ddl = ", ".join(f"{quoted(name)} {schema.column(name).type}" for name in names)
-
-    def step(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield from taken_apart(batch, spec, wanted, names)
-
-    return rows.mapInArrow(step, ddl).withColumn("run_id", F.lit(run.run_id))
+    return run_rows(source, run, "components", lambda batch, names: taken_apart(batch, spec, wanted, names))
 
 
 def taken_apart(

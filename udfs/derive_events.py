@@ -16,16 +16,15 @@ import pyarrow as pa
 from forecasting.abrupt import KIND_NAMES, whole_surges
 from forecasting.treatment import events_of
 from udfs.arrow import timestamps
-from udfs.lake import quoted
-from udfs.limits import condition
 from udfs.parts import Part, by_choice, pieces, prepare
+from udfs.run_rows import run_rows
 from udfs.runs import Run
 from udfs.spec import TaskSpec
 from udfs.stage import StageInput, task_spec
 from udfs.treated import treatment_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    pass
 
 _KINDS = pa.array(KIND_NAMES)
 
@@ -38,25 +37,11 @@ def derive_events(source: StageInput, run: Run) -> None:
     if not any(spec.treatments):
         return
     source.lake.ensure("events")
-    source.lake.replace("events", event_rows(plain, run, spec), {"run_id": run.run_id})
-
-
-def event_rows(source: StageInput, run: Run, spec: TaskSpec) -> DataFrame:
-    """Rows of `events`."""
-    from pyspark.sql import functions as F
-
-    lake = source.lake
-    limit = condition(lake.layout.key, run.plan.where, run.plan.items)
-    rows = source.rows(run.plan, limit, range(run.plan.buckets))
-    schema = lake.schemas["events"]
-    names = tuple(name for name in schema.names if name != "run_id")
-    ddl = ", ".join(f"{quoted(name)} {schema.column(name).type}" for name in names)
-
-    def step(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield from found_events(batch, spec, names)
-
-    return rows.mapInArrow(step, ddl).withColumn("run_id", F.lit(run.run_id))
+    source.lake.replace(
+        "events",
+        run_rows(plain, run, "events", lambda batch, names: found_events(batch, spec, names)),
+        {"run_id": run.run_id},
+    )
 
 
 def found_events(batch: pa.RecordBatch, spec: TaskSpec, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:

@@ -4,9 +4,7 @@ table `results` already holds."""
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,13 +19,14 @@ from udfs.phase_out import keep_curves
 from udfs.placement import looked_up, placed
 from udfs.plan import cores
 from udfs.runs import Run
+from udfs.session_settings import settings
 from udfs.spec import Stage, TaskSpec
 from udfs.stage import FROM_SPARK, StageInput, cell_column, task_spec
 from udfs.task import task
 from udfs.work import RunPlan, places, slots, waves
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame
 
 OnProgress = Callable[[int, int], None]
 BATCH_BYTES = 32 * 2**20
@@ -116,27 +115,6 @@ def stage_settings(spec: TaskSpec, mean_length: float) -> dict[str, str]:
     # Hardly two forecasts are equal numbers: a dictionary of them is a quarter of the writing time and saves nothing.
     distinct = ("mean",) if spec.bounds.whole_units else ("mean", "quantiles")
     return wanted | {f"parquet.enable.dictionary#{column}.list.element": "false" for column in distinct}
-
-
-@contextmanager
-def settings(spark: SparkSession, wanted: Mapping[str, str]) -> Iterator[None]:
-    """Session settings for the duration of a block; where a session allows no change its own stay."""
-    before: dict[str, str | None] = {}
-    try:
-        for key, value in wanted.items():
-            try:
-                old = spark.conf.get(key, None)
-                spark.conf.set(key, value)
-                before[key] = old
-            except Exception:
-                logging.getLogger(__name__).debug("setting %s left as it is", key)
-        yield
-    finally:
-        for key, old in before.items():
-            if old is None:
-                spark.conf.unset(key)
-            else:
-                spark.conf.set(key, old)
 
 
 @dataclass(frozen=True)

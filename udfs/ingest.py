@@ -34,7 +34,7 @@ from udfs.delta_source import grown, superseded
 from udfs.forget import forgotten, without_forgotten
 from udfs.lake import Lake, LakeInfo
 from udfs.packing import Packing, packed_series
-from udfs.periods import dropped_notes, keep_times, kept_periods
+from udfs.periods import Kept, dropped_notes, keep_times, kept_periods
 from udfs.roles import Role, roles_of
 from udfs.sources import Located, encodings, locate, read
 from udfs.successors import Links, has_links, is_linked, read_links, write_successors
@@ -139,9 +139,8 @@ def _write(
     frequency = Frequency.parse(info.frequency)
     ends = {source: _label(frequency, end) for source, end in checked.counts.ends.items()}
     done = when_done(changes, located, checked.counts.of_sources(), ends)
-    _commit(_Commit(lake, config, info, changes, done), checked)
-    grid = Frequency.parse(info.frequency)
-    dropped = dropped_notes(lake, grid, kept_periods(lake, config, grid))
+    kept = _commit(_Commit(lake, config, info, changes, done), checked)
+    dropped = dropped_notes(lake, frequency, kept)
     counts = replace(checked.counts, notes=(*checked.counts.notes, *dropped))
     return _report(lake, info, changes, counts, located_sources=sum(len(e.parts) for e in located))
 
@@ -157,7 +156,8 @@ class _Commit:
     done: Sequence[Known]
 
 
-def _commit(work: _Commit, checked: Checked) -> None:
+def _commit(work: _Commit, checked: Checked) -> Kept:
+    """Write the tables; the periods that series have."""
     lake, changes = work.lake, work.changes
     leftovers = lake.exists("rejects")
     _at_once([partial(lake.ensure, table) for table in TABLES])
@@ -182,6 +182,7 @@ def _commit(work: _Commit, checked: Checked) -> None:
     else:
         bring_forward(packing, _news(work, checked, before | after | _due(work)))
     lake.replace("sources", _sources(lake, work.done), {})
+    return whole
 
 
 def _at_once(actions: Sequence[Callable[[], None]]) -> None:

@@ -15,7 +15,7 @@ from udfs.arrow import RELATED_PREFIX
 from udfs.lake import quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 
 def joined_pieces(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataFrame:
@@ -65,6 +65,14 @@ def joined(rows: DataFrame, key: Sequence[str], related: Sequence[str]) -> DataF
     columns = [F.expr(start_sql()).alias("start"), F.expr(target_sql()).alias("target")]
     columns += [F.expr(related_sql(name)).alias(name) for name in names]
     return grouped.select(*key, *kept, *columns)
+
+
+def whole_start() -> Column:
+    """The start of a series over its rows of `series`, to aggregate by key: that of the first piece with a period."""
+    from pyspark.sql import functions as F
+
+    first = F.min_by("start", F.when(F.col("n") > 0, F.col("segment")))
+    return F.coalesce(first, F.max_by("start", "segment")).alias("start")
 
 
 def has_pieces(rows: DataFrame) -> bool:

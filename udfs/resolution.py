@@ -98,6 +98,14 @@ def found_steps(rows: DataFrame, key: tuple[str, ...], sources: int, sample: int
     )
 
 
+def asked_steps(rows: DataFrame, key: tuple[str, ...], sources: int, sample: int) -> tuple[list[Row], int]:
+    """Collected rows of `found_steps`, and the sample that they are of: all series where too few of it can tell."""
+    found = found_steps(rows, key, sources, sample).collect()
+    if sample > 1 and sum(row["n_series"] for row in found) < ENOUGH_VOTES:
+        return found_steps(rows, key, sources, 1).collect(), 1
+    return found, sample
+
+
 def _step(all_and: Column, all_or: Column, n: Column, span: Column) -> Column:
     """`forecasting.resolution.step_of` as a Spark expression."""
     from pyspark.sql import functions as F

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from udfs.errors import InputError
 from udfs.lake import absolute
 from udfs.roles import Role
+from udfs.session_settings import settings
 from udfs.unreadable import explained, is_nanoseconds
 
 if TYPE_CHECKING:
@@ -237,22 +238,8 @@ def encodings(spark: SparkSession, located: Iterable[Located]) -> Iterator[None]
     if not wanted - _SPARKS_ENCODINGS:
         yield
         return
-    with _setting(spark, "spark.sql.legacy.javaCharsets"):
+    with settings(spark, {"spark.sql.legacy.javaCharsets": "true"}, needed=True):
         yield
-
-
-@contextmanager
-def _setting(spark: SparkSession, name: str) -> Iterator[None]:
-    """A session setting that is true while the block runs."""
-    before = spark.conf.get(name, None)
-    spark.conf.set(name, "true")
-    try:
-        yield
-    finally:
-        if before is None:
-            spark.conf.unset(name)
-        else:
-            spark.conf.set(name, before)
 
 
 def read(spark: SparkSession, located: Located, sources: Collection[str]) -> DataFrame:
@@ -343,7 +330,8 @@ def _open_parquet(spark: SparkSession, paths: list[str], options: dict[str, Any]
     except Exception as error:
         if not is_nanoseconds(error):
             raise
-    with _setting(spark, _NANOS_AS_LONG):  # the schema is fixed here; reading the rows needs no setting
+    # The schema is fixed here; reading the rows needs no setting.
+    with settings(spark, {_NANOS_AS_LONG: "true"}, needed=True):
         rows = reader.parquet(*paths)
     # The schema cannot say which bigint was a time; only a column used as one is ever read as nanoseconds.
     whole = [field.name for field in rows.schema if isinstance(field.dataType, LongType)]

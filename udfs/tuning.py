@@ -17,12 +17,13 @@ from forecasting.evaluation.search import NO_SCORED_POINTS, Budget, Trial
 from udfs.config import Config
 from udfs.config.load import config_hash
 from udfs.errors import InputError
-from udfs.execute import settings, stage_settings
+from udfs.execute import stage_settings
 from udfs.holiday_table import freeze
 from udfs.lake import Lake, LakeInfo, quoted
 from udfs.placement import placed
 from udfs.plan import cores, plan_run
 from udfs.runs import new_run_id
+from udfs.session_settings import settings
 from udfs.spec import ModelSpec
 from udfs.stage import StageInput, task_spec
 from udfs.tune_task import KINDS, TuneSpec, record, tune_task

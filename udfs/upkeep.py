@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,9 +15,10 @@ from udfs.ingest import common_end
 from udfs.lake import Lake, predicate
 from udfs.packing import Packing, packed_series
 from udfs.plan import cores
+from udfs.session_settings import settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    pass
 
 SAFE_HOURS = 168
 _CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
@@ -99,25 +99,9 @@ def check_retention(lake: Lake, hours: float, *, force: bool) -> None:
 
 def vacuum(lake: Lake, tables: Sequence[str], hours: float) -> None:
     """Remove the files of versions that are older; a version whose files are gone cannot be read any more."""
-    settings = {_LISTING: str(max(_FEW_TASKS, 4 * cores(lake.spark)))}
+    wanted = {_LISTING: str(max(_FEW_TASKS, 4 * cores(lake.spark)))}
     if hours < SAFE_HOURS:  # Delta refuses less than a week unless its check is off
-        settings[_CHECK] = "false"
-    with _set(lake.spark, settings):
+        wanted[_CHECK] = "false"
+    with settings(lake.spark, wanted, needed=True):
         for table in tables:
             lake.spark.sql(f"VACUUM {lake.identifier(table)} RETAIN {hours:g} HOURS")
-
-
-@contextmanager
-def _set(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
-    """Session settings while the block runs."""
-    before: dict[str, str | None] = {name: spark.conf.get(name, None) for name in settings}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, old in before.items():
-            if old is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, old)

@@ -145,6 +145,21 @@ def without_season(
 
 
 @numba.njit(cache=True)
+def plain_value(
+    value: float,
+    level: float,
+    ordinal: int,
+    profiles: FloatArray,
+    first: Int64Array,
+    seasons: Int64Array,
+    known: int,
+    additive: bool,
+) -> float:
+    """A value against its series' level, less the first `known` profiles."""
+    return without_season(_normal(value, level, additive), ordinal, profiles, first, seasons, known, additive)
+
+
+@numba.njit(cache=True)
 def season_profiles(
     chosen: Int64Array,
     weight: FloatArray,
@@ -182,8 +197,7 @@ def season_profiles(
                 if np.isnan(values[t]):
                     continue
                 ordinal = start[d] + t - begin[d]
-                x = _normal(values[t], level[d], additive)
-                x = without_season(x, ordinal, profiles, first, seasons, s, additive)
+                x = plain_value(values[t], level[d], ordinal, profiles, first, seasons, s, additive)
                 total[ordinal - low] += weight[j] * x
                 plain[ordinal - low] += weight[j]
         for t in range(high - low):
@@ -258,8 +272,9 @@ def launch_profile(
         for t in range(begin[d], end[d]):
             if np.isnan(values[t]):
                 continue
-            x = _normal(values[t], level[d], additive)
-            x = without_season(x, start[d] + t - begin[d], profiles, first, seasons, len(seasons), additive)
+            x = plain_value(
+                values[t], level[d], start[d] + t - begin[d], profiles, first, seasons, len(seasons), additive
+            )
             p = min(t - begin[d], ages)
             total[p] += weight[j] * x
             squares[p] += weight[j] * x * x
@@ -311,8 +326,9 @@ def samples(
             if not np.isnan(values[t]):
                 known += 1
                 if not empty:
-                    x = _normal(values[t], level[d], additive)
-                    x = without_season(x, start[d] + t - begin[d], profiles, first, seasons, len(seasons), additive)
+                    x = plain_value(
+                        values[t], level[d], start[d] + t - begin[d], profiles, first, seasons, len(seasons), additive
+                    )
                     centre = x if additive else x - 1.0
                     square += weight[j] * centre * centre
                     if not np.isnan(before):
@@ -328,8 +344,9 @@ def samples(
                 picked += 1
                 x = 0.0
                 if not empty:
-                    x = _normal(values[t], level[d], additive)
-                    x = without_season(x, start[d] + t - begin[d], profiles, first, seasons, len(seasons), additive)
+                    x = plain_value(
+                        values[t], level[d], start[d] + t - begin[d], profiles, first, seasons, len(seasons), additive
+                    )
                 found[n], weights[n] = x, weight[j] / taken
                 n += 1
             place += 1

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
-from forecasting.cold_start.kernels import without_season
+from forecasting.cold_start.kernels import plain_value
 from forecasting.frequency import Int64Array
 
 _CUTS = 8
@@ -55,8 +55,7 @@ def own_error(
         for t in range(length):
             x = values[begin[d] + t]
             if not np.isnan(x):
-                x = x - level[d] if additive else x / level[d]
-                x = without_season(x, start[d] + t, profiles, first, seasons, len(seasons), additive)
+                x = plain_value(x, level[d], start[d] + t, profiles, first, seasons, len(seasons), additive)
             series[t] = x
         for k in range(1, _CUTS + 1):
             cut = length - k * horizon

@@ -59,11 +59,6 @@ class SeriesSet:
         """Where the tensors are."""
         return self.values.device
 
-    @property
-    def n_bytes(self) -> int:
-        """Bytes on the device."""
-        return sum(t.numel() * t.element_size() for t in vars(self).values() if isinstance(t, Tensor))
-
     @classmethod
     def of(
         cls,

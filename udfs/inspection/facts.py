@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
 from udfs import runs
-from udfs.cleaning import ORDINAL, REASON, TIME
+from udfs.cleaning import TIME
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.grid import microseconds
@@ -35,10 +35,10 @@ from udfs.inspection.overview import (
 )
 from udfs.inspection.worst import Standout, standouts
 from udfs.lake import Lake, LakeInfo
-from udfs.resolution import ENOUGH_VOTES, found_steps, sample_for, times_and_steps
+from udfs.resolution import asked_steps, sample_for, times_and_steps
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    pass
 
 ROW_CHARACTERS = 300
 """Of a refused row at most."""
@@ -202,20 +202,11 @@ def _steps(lake: Lake) -> Steps | None:
     assert sums is not None
     key = lake.layout.key
     time = microseconds(F.col("timestamp"))
-    rows = target.select(
-        *key, F.lit("").alias("source"), F.lit(None).cast("string").alias(REASON),
-        time.alias(TIME), time.alias(ORDINAL),
-    )  # fmt: skip
-    asked = sample_for(target, 1)
-    steps = _told(rows, key, asked)
-    if asked > 1 and sum(steps.values()) < ENOUGH_VOTES:
-        asked, steps = 1, _told(rows, key, 1)
+    rows = target.select(*key, F.lit("").alias("source"), time.alias(TIME))
+    told, asked = asked_steps(rows, key, 1, sample_for(target, 1))
+    steps = times_and_steps(told)[1]
     ordered = sorted(steps.items(), key=lambda item: (-item[1], item[0]))
     return Steps(dict(ordered), asked, int(sums["rows"] or 0), int(sums["points"]))
-
-
-def _told(rows: DataFrame, key: tuple[str, ...], asked: int) -> dict[str, int]:
-    return times_and_steps(found_steps(rows, key, 1, asked).collect())[1]
 
 
 def _inherited(lake: Lake) -> Inherited | None:

@@ -12,6 +12,7 @@ from forecasting.frequency import Frequency
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, quoted
 from udfs.limits import ITEM_SEPARATOR
+from udfs.pieces import whole_start
 from udfs.schemas import PROFILE
 
 if TYPE_CHECKING:
@@ -119,9 +120,7 @@ def series_facts(lake: Lake, extent: Extent) -> DataFrame:
     if extent.pieces:
         others = [c for c in ("bucket", "lifecycle", "profile", "metadata") if c in rows.columns]
         last = F.max_by(F.struct(*others), "segment").alias("last")
-        first = F.min_by("start", F.when(F.col("n") > 0, F.col("segment")))
-        begin = F.coalesce(first, F.max_by("start", "segment")).alias("start")
-        rows = rows.groupBy(*key).agg(begin, last).select(*key, "start", "last.*")
+        rows = rows.groupBy(*key).agg(whole_start(), last).select(*key, "start", "last.*")
     held = rows.select("profile.*").columns
     fields = [
         (F.col(f"profile.{name}") if name in held else F.lit(None).cast(kind)).alias(name)
