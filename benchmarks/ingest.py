@@ -1,6 +1,6 @@
 """How fast raw rows become a lake, and what a day's rows cost on top of it.
 
-    PYTHONPATH=. python benchmarks/ingest.py [--series 1000000] [--points 100] [--increment 1] [--days 1]
+    python benchmarks/ingest.py [--series 1000000] [--points 100] [--increment 1] [--days 1]
 
 Rows as they come, all series of a day beside each other, in Parquet files; read, checked, aggregated, packed and
 profiled in one ingest with a driver of 2 GB, and then, day by day, one more file with `--increment` points of every
@@ -11,73 +11,18 @@ the most that all Python workers held together (shared pages of forked workers c
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from benchmarks.spark_job import cpu_seconds, tree
+from spark_job import Usage, used
 
 FIRST_DAY = np.datetime64("2023-01-01", "us")
 FILE_ROWS = 5_000_000
-
-
-@dataclass
-class Used:
-    """What a block used. seconds: wall; cpu: core-seconds of all processes. jvm, workers: peaks in bytes, of the JVM
-    and of the Python workers together."""
-
-    seconds: float = 0.0
-    cpu: float = 0.0
-    jvm: int = 0
-    workers: int = 0
-
-
-def look(memory: Used) -> None:
-    """Take the memory of this process' tree into the peaks."""
-    jvm = workers = 0
-    for process in tree():
-        try:
-            name = Path(f"/proc/{process}/comm").read_text().strip()
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-        if name == "java":
-            jvm += kilobytes * 1024
-        elif process != os.getpid():
-            workers += kilobytes * 1024
-    memory.jvm, memory.workers = max(memory.jvm, jvm), max(memory.workers, workers)
-
-
-@contextmanager
-def watched() -> Iterator[Used]:
-    """Watch the memory while a block runs."""
-    memory, stop = Used(), threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(1.0):
-            look(memory)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    began, before = time.perf_counter(), cpu_seconds()
-    watcher.start()
-    try:
-        yield memory
-    finally:
-        memory.seconds, memory.cpu = time.perf_counter() - began, cpu_seconds() - before
-        stop.set()
-        watcher.join()
 
 
 def write_rows(folder: Path, name: str, n_series: int, first: int, days: int) -> int:
@@ -139,7 +84,7 @@ def main() -> None:
         rows = arguments.series * arguments.points
         out = sys.stdout
         out.write(f"{rows:,} rows of {arguments.series:,} series, {size / 2**20:,.0f} MB of Parquet\n")
-        with watched() as memory:
+        with used() as memory:
             ingest(settings, spark)
         whole = memory
         out.write(_line("whole", memory, rows) + "\n")
@@ -147,7 +92,7 @@ def main() -> None:
         for day in range(arguments.days):
             write_rows(raw, "day", arguments.series, first, arguments.increment)
             first += arguments.increment
-            with watched() as memory:
+            with used() as memory:
                 ingest(settings, spark)
             line = _line(f"day {day + 1}", memory, arguments.series * arguments.increment)
             shares = f"{memory.seconds / whole.seconds:.3f} of its time, {memory.cpu / whole.cpu:.3f} of its cores"
@@ -157,7 +102,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _line(title: str, memory: Used, rows: int) -> str:
+def _line(title: str, memory: Usage, rows: int) -> str:
     speed = f"{memory.seconds:8.1f} s {rows / memory.seconds:10,.0f} rows/s {memory.cpu:8.1f} core-s"
     peaks = f"JVM {memory.jvm / 2**30:.2f} GB, Python workers {memory.workers / 2**30:.2f} GB"
     return f"{title:8} {speed}  peak memory: {peaks}"

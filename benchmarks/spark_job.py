@@ -30,12 +30,22 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Usage:
-    """What a block used. seconds: wall. cpu: processor seconds of the process tree. peak: bytes resident at once,
-    shared pages of the forked workers counted once (proportional set size)."""
+    """What a block used. seconds: wall. cpu: processor seconds of the process tree. peak, jvm, workers: bytes resident
+    at once, of all, of the JVM and of the Python workers, shared pages counted once (proportional set size)."""
 
     seconds: float = 0.0
     cpu: float = 0.0
     peak: int = 0
+    jvm: int = 0
+    workers: int = 0
+
+    def look(self) -> None:
+        """Take the memory of the tree into the peaks."""
+        now = {process: resident(process) for process in tree()}
+        jvm = sum(size for process, size in now.items() if is_java(process))
+        total, own = sum(now.values()), now.get(os.getpid(), 0)
+        self.peak, self.jvm = max(self.peak, total), max(self.jvm, jvm)
+        self.workers = max(self.workers, total - jvm - own)
 
 
 def tree() -> list[int]:
@@ -68,17 +78,21 @@ def cpu_seconds() -> float:
     return total / TICK
 
 
-def resident() -> int:
-    """Bytes of memory of the tree."""
-    total = 0
-    for process in tree():
-        try:
-            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
-        except OSError:
-            continue
-    return total
+def resident(process: int) -> int:
+    """Bytes of memory of a process; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def is_java(process: int) -> bool:
+    """Whether a process is a JVM."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip() == "java"
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -88,7 +102,7 @@ def used() -> Iterator[Usage]:
 
     def watch() -> None:
         while not stop.wait(1.0):
-            usage.peak = max(usage.peak, resident())
+            usage.look()
 
     watcher = threading.Thread(target=watch, daemon=True)
     started, before = time.perf_counter(), cpu_seconds()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from forecasting.features import Features
 from forecasting.frequency import Frequency, Int64Array
 from forecasting.holidays import HolidayCalendar
 from udfs.config import Config
-from udfs.config.evaluation import least_history
 from udfs.config.load import config_hash
 from udfs.delta_files import lake_folder, open_table, read_rows
 from udfs.errors import InputError
@@ -32,11 +31,11 @@ from udfs.holiday_table import REGION, Holiday, calendar_at_hand
 from udfs.lake import LakeInfo, layout_of, same_group
 from udfs.limits import ITEM_SEPARATOR
 from udfs.living import END, START, LifeSpec
-from udfs.observing import FILL_GROUP, fill_rules, observing_by
+from udfs.observing import FILL_GROUP, observing_by
 from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
 from udfs.schemas import RESULTS_DEEPAR, SCHEMA_VERSION, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
-from udfs.stage import FROM_SPARK
+from udfs.stage import spec_of
 from udfs.work import RunPlan
 
 DEEPAR = "deepar"
@@ -82,38 +81,14 @@ class DeepSource:
     def spec(self, stage: Stage) -> TaskSpec:
         """As `udfs.stage.task_spec` for one model, `deepar`. Series too short for a window are left out of backtests,
         as they are for the local models, and forecast all the same."""
-        config = self.config
+        config, span = self.config, (self.start, self.end)
         related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
-        fills = fill_rules(config, related)
-        life = config.lifecycle
-        by_silence = life.zero_after == "ended" and (config.forecast_start == "global" or life.zero_is_silence)
-        has_life = by_silence or (life.zero_after != "never" and bool(life.dates))
-        season = self.frequency.season_length
-        return TaskSpec(
-            stage=stage,
-            key=config.key,
-            frequency=self.frequency.name,
-            horizon=config.horizon,
-            quantiles=config.quantiles,
-            windows=config.backtest.windows,
-            offset=config.offset,
-            stride=config.stride,
-            history=config.backtest.history,
-            min_history=least_history(config),
-            forecast_start=config.forecast_start,
-            global_start=self.start,
-            global_end=self.end,
-            choices=((ModelSpec(DEEPAR),),),
-            columns=tuple(c for c in table_schemas(layout_of(config))[RESULTS_DEEPAR].names if c not in FROM_SPARK),
-            seed=config.seed,
-            mase_season_length=config.evaluation.mase_season_length or season,
-            score_filled=config.evaluation.score_filled,
-            fill=fills if len(fills) > 1 else fills[0],
-            observing=observing_by(config, self.frequency.name, self.start, self.end, self.calendar),
-            bounds=config.bounds.of_forecasts,
-            related=related,
+        columns = table_schemas(layout_of(config))[RESULTS_DEEPAR].names
+        return replace(
+            spec_of(stage, config, self.frequency, span, related, ((ModelSpec(DEEPAR),),), columns),
+            observing=observing_by(config, self.frequency.name, *span, self.calendar),
             calendar=self.calendar,
-            lifecycle=LifeSpec(life.rule, season, by_silence, life.score_ended) if has_life else None,
+            lifecycle=LifeSpec.of(config, self.frequency.season_length),
             features=Features() if config.features is None else config.features.rules(config.time_zone),
         )
 

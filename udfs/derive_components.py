@@ -44,7 +44,6 @@ def derive_components(source: StageInput, run: Run, models: bool | Collection[st
 
 def component_rows(source: StageInput, run: Run, models: bool | Collection[str]) -> DataFrame:
     """Rows of `components`, one a series and component."""
-
     spec = task_spec("forecast", source, run.plan)
     wanted = frozenset(model.name for model in source.models.values())
     if not isinstance(models, bool):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +21,6 @@ from udfs.runs import Run
 from udfs.spec import TaskSpec
 from udfs.stage import StageInput, task_spec
 from udfs.treated import treatment_of
-
-if TYPE_CHECKING:
-    pass
 
 _KINDS = pa.array(KIND_NAMES)
 

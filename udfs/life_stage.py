@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
@@ -46,15 +47,10 @@ def life_columns(source: StageInput, plan: RunPlan) -> list[Column]:
 def life_spec(stage: Stage, source: StageInput, plan: RunPlan) -> LifeSpec | None:
     """What the tasks need to know; None where nothing ends. Backtests know dates and silence; the decline before an
     end is of the stage forecast alone."""
-    config = source.config
-    life = config.lifecycle
-    # A series that is forecast from its own last point is not silent, unless zeros at its end are silence.
-    by_silence = life.zero_after == "ended" and (config.forecast_start == "global" or life.zero_is_silence)
-    if not by_silence and (life.zero_after == "never" or not life.dates):
-        return None
-    season = Frequency.parse(plan.frequency).season_length
-    curves = learnt_curves(source, plan) if stage == "forecast" else None
-    return LifeSpec(life.rule, season, by_silence, life.score_ended, curves)
+    life = LifeSpec.of(source.config, Frequency.parse(plan.frequency).season_length)
+    if life is None or stage != "forecast":
+        return life
+    return replace(life, curves=learnt_curves(source, plan))
 
 
 def with_inherited(rows: DataFrame, source: StageInput, plan: RunPlan, buckets: Sequence[int]) -> DataFrame:

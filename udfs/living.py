@@ -24,6 +24,7 @@ from forecasting.models.contract import ObjectArray, Status
 from forecasting.phase_out import Curves, fading
 
 if TYPE_CHECKING:
+    from udfs.config import Config
     from udfs.parts import Part
     from udfs.spec import TaskSpec
 
@@ -44,6 +45,16 @@ class LifeSpec:
     by_silence: bool
     score_ended: bool = True
     curves: Curves | None = None
+
+    @classmethod
+    def of(cls, config: Config, season: int) -> LifeSpec | None:
+        """What the config says, without curves; None where nothing ends."""
+        life = config.lifecycle
+        # A series that is forecast from its own last point is not silent, unless zeros at its end are silence.
+        by_silence = life.zero_after == "ended" and (config.forecast_start == "global" or life.zero_is_silence)
+        if not by_silence and (life.zero_after == "never" or not life.dates):
+            return None
+        return cls(life.rule, season, by_silence, life.score_ended)
 
 
 def living(piece: pa.RecordBatch, own: SeriesBatch, cutoffs: Int64Array, spec: TaskSpec) -> Int64Array | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from forecasting.evaluation.calibration import Intervals
@@ -233,21 +233,22 @@ def cell_column(key: Sequence[str], buckets: int) -> Column:
     return F.col("bucket") * n + F.pmod(F.hash(*key), F.lit(n))
 
 
-def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
-    """All that the tasks of a stage need to know."""
-    config = source.config
-    frequency = Frequency.parse(plan.frequency)
-    related = source.related
+def spec_of(
+    stage: Stage,
+    config: Config,
+    frequency: Frequency,
+    span: tuple[int, int],
+    related: Mapping[str, bool],
+    choices: Choices,
+    columns: Sequence[str],
+) -> TaskSpec:
+    """What tasks need to know and the config tells. span: ordinals of the first and the last period of all series.
+    columns: of the table that the rows go to."""
     fills = fill_rules(config, related)
-    calendar = None
-    if source.takes_holidays:
-        span = (plan.frequency, plan.start, plan.end)
-        calendar = frozen_calendar(source.lake, config, *span, plan.holidays)
-    local = str(source.lake.spark.conf.get("spark.master", "")).startswith("local")
     return TaskSpec(
         stage=stage,
-        key=source.lake.layout.key,
-        frequency=plan.frequency,
+        key=config.key,
+        frequency=frequency.name,
         horizon=config.horizon,
         quantiles=config.quantiles,
         windows=config.backtest.windows,
@@ -255,20 +256,35 @@ def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
         stride=config.stride,
         history=config.backtest.history,
         min_history=least_history(config),
-        backtest_refit=config.backtest.refit,
         forecast_start=config.forecast_start,
-        global_start=plan.start,
-        global_end=plan.end,
-        choices=source.choices,
-        columns=tuple(c for c in source.lake.schemas["results"].names if c not in FROM_SPARK),
+        global_start=span[0],
+        global_end=span[1],
+        choices=choices,
+        columns=tuple(c for c in columns if c not in FROM_SPARK),
         seed=config.seed,
-        max_evaluations=config.limits.max_evaluations,
         mase_season_length=config.evaluation.mase_season_length or frequency.season_length,
         score_filled=config.evaluation.score_filled,
         fill=fills if len(fills) > 1 else fills[0],
-        observing=observing(source.lake, config, plan.frequency, plan.start, plan.end, plan.holidays),
         bounds=config.bounds.of_forecasts,
         related=related,
+    )
+
+
+def task_spec(stage: Stage, source: StageInput, plan: RunPlan) -> TaskSpec:
+    """All that the tasks of a stage need to know."""
+    config = source.config
+    columns = source.lake.schemas["results"].names
+    span = (plan.start, plan.end)
+    told = spec_of(stage, config, Frequency.parse(plan.frequency), span, source.related, source.choices, columns)
+    calendar = None
+    if source.takes_holidays:
+        calendar = frozen_calendar(source.lake, config, plan.frequency, *span, plan.holidays)
+    local = str(source.lake.spark.conf.get("spark.master", "")).startswith("local")
+    return replace(
+        told,
+        backtest_refit=config.backtest.refit,
+        max_evaluations=config.limits.max_evaluations,
+        observing=observing(source.lake, config, plan.frequency, *span, plan.holidays),
         calendar=calendar,
         paths=tuple(sys.path) if local else (),
         refit=plan.refit if stage == "forecast" and source.stored is not None else FULL,
