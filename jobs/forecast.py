@@ -16,6 +16,7 @@ from jobs.stage import Limits, check_same, do_stage, ingested, new_run, resolved
 from udfs import runs
 from udfs.config.load import config_hash
 from udfs.config.schema import check_models
+from udfs.deep_forecasts import NO_FORECAST, NO_FORECASTS, DeepForecasts, count_missing, find_forecasts, names_deepar
 from udfs.derive import config_of, derive_forecasts
 from udfs.derive_components import derive_components
 from udfs.derive_events import derive_events
@@ -65,7 +66,7 @@ def forecast(
     else:
         job, run = _by_predictor(job, info, runs.get(job.lake, predictor), run_id, model, limits)
     job = resolved(job, run)
-    source = _source(job, run.series_version, run.run_id, run.plan.model, Start.of(run))
+    source = _source(job, run.series_version, run.run_id, run.plan.model, Start.of(run), DeepForecasts.of(run))
     run, summary = do_stage(job, source, run, "forecast", on_progress)
     derive_forecasts(job.lake, run.run_id, job.config)
     derive_parameters(job.lake, run.run_id)
@@ -75,6 +76,9 @@ def forecast(
     if job.config.components:
         fits = (run.run_id, job.lake.version("parameters"))
         derive_components(replace(source, stored=fits), run, job.config.components)
+    lost = count_missing(job.lake, run.run_id)
+    if lost:
+        run = replace(run, counts={**run.counts, f"forecast_{NO_FORECAST}": lost})
     if run.plan.refit != FULL:
         run = replace(run, counts={**run.counts, **count_starts(job.lake, run.run_id)})
     run = runs.finish(job.lake, run)
@@ -90,12 +94,12 @@ def _check_model(model: str) -> None:
         raise InputError(str(error)) from None
 
 
-def _source(job: Job, version: int, run_id: str, model: str | None, start: Start) -> StageInput:
+def _source(job: Job, version: int, run_id: str, model: str | None, start: Start, deep: DeepForecasts) -> StageInput:
     stored = None if start.version is None else (start.run_id, start.version)
     if model is not None or not (_needs_selection(job) or has_selection(job.lake, run_id)):
         return StageInput(job.lake, job.config, version, fixed_model(job.config, model), stored=stored)
-    choices, shares = member_models(job.lake, run_id, job.config)
-    return StageInput(job.lake, job.config, version, choices, run_id, stored, shares)
+    choices, shares = member_models(job.lake, run_id, job.config, deep)
+    return StageInput(job.lake, job.config, version, choices, run_id, stored, shares, deep)
 
 
 def _needs_selection(job: Job) -> bool:
@@ -114,9 +118,10 @@ def _run(job: Job, info: LakeInfo, run_id: str | None, model: str | None, limits
     again |= limits is not None and not runs.same_limits(basis, *limits)
     again |= basis.state == runs.FINISHED and basis.series_version != job.lake.version("series")
     again |= not Start.of(basis).wanted(job.config) and "forecast" in basis.plan.stages
+    again |= model is None and "forecast" in basis.plan.stages and _deepar_came_later(job, basis)
     if not again:
         fixed = basis if basis.plan.model == model else replace(basis, plan=replace(basis.plan, model=model))
-        return _with_start(job, fixed)
+        return _with_deepar(job, _with_start(job, fixed))
     return _begin(job, info, None, model, limits or (basis.plan.where, basis.plan.items), chosen=basis)
 
 
@@ -159,6 +164,25 @@ def _with_start(job: Job, run: Run) -> Run:
     return pinned
 
 
+def _with_deepar(job: Job, run: Run) -> Run:
+    """The run with the forecasts by the global model that its own will take, written before any of it is done."""
+    if "forecast" in run.plan.stages:
+        return run
+    found = find_forecasts(job.lake, run.series_version, (run.run_id,), run.plan.deepar_cold)
+    if found == DeepForecasts.of(run):
+        return run
+    pinned = found.pinned(run)
+    runs.update(job.lake, pinned)
+    return pinned
+
+
+def _deepar_came_later(job: Job, run: Run) -> bool:
+    """Whether a run was forecast before the global model, which its selection names by now, had a forecast for it."""
+    if run.plan.deepar or not names_deepar(job.lake, run.run_id):
+        return False
+    return find_forecasts(job.lake, run.series_version, (run.run_id,), ()).version is not None
+
+
 def _known(job: Job, run_id: str | None, free: bool) -> Run | None:
     """The run that is named, else the newest of this config that has what a forecast needs."""
     if run_id is not None:
@@ -182,10 +206,13 @@ def _begin(
     fresh = run_id or runs.new_run_id()
     if chosen is not None and model is None and has_selection(job.lake, chosen.run_id):
         _copy_decisions(job.lake, chosen.run_id, fresh)
-    start = find_start(job.lake, job.config)
-    source = _source(job if chosen is None else resolved(job, chosen), version, fresh, model, start)
-    tuning = "" if chosen is None else chosen.plan.tuning
-    return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start, tuning=tuning)
+    start, deep, tuning = find_start(job.lake, job.config), NO_FORECASTS, ""
+    if chosen is not None:
+        tuning = chosen.plan.tuning
+        known = (fresh, chosen.run_id, chosen.plan.deepar)
+        deep = find_forecasts(job.lake, version, known, chosen.plan.deepar_cold)
+    source = _source(job if chosen is None else resolved(job, chosen), version, fresh, model, start, deep)
+    return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start, tuning=tuning, deep=deep)
 
 
 def _copy_decisions(lake: Lake, old: str, new: str) -> None:

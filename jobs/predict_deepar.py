@@ -28,11 +28,12 @@ from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, open_model
 from udfs.arrow import list_buffers, repeated
 from udfs.config import load_config
-from udfs.deep_source import DEEPAR, DeepSource, find_run, metadata_of, not_done, open_source
+from udfs.deep_source import DeepSource, find_run, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
 from udfs.parts import Part, parts_of, pieces
+from udfs.results import DEEPAR
 from udfs.schemas import RESULTS_DEEPAR, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.task import answered

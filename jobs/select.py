@@ -8,7 +8,7 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
     sys.path[0] = __file__.rpartition("/")[0].rpartition("/")[0] or "."
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,6 +18,7 @@ from jobs.stage import check_same, resolved
 from jobs.tables import console as default_console
 from jobs.tables import table
 from udfs import runs
+from udfs.cold_contest import cold_deepar_segments
 from udfs.config.cold_start import active_cold_start
 from udfs.config.load import config_hash
 from udfs.derive import derive_backtest
@@ -52,7 +53,11 @@ def select(
     """
     job = open_job(config, spark, overrides=overrides)
     run = _run(job, run_id)
-    derive_backtest(job.lake, run.run_id, resolved(job, run).config)
+    config = resolved(job, run).config
+    derive_backtest(job.lake, run.run_id, config)
+    cold = cold_deepar_segments(job.lake, run.run_id, config)
+    if cold != run.plan.deepar_cold:
+        runs.update(job.lake, replace(run, plan=replace(run.plan, deepar_cold=cold)))
     if active_cold_start(job.config) is not None:
         mark_selection(job.lake, run.run_id)
     return chosen(job, run.run_id)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from jobs.context import Job
 from udfs import runs
 from udfs.config.load import config_hash, resolved_json
+from udfs.deep_forecasts import NO_FORECASTS, DeepForecasts
 from udfs.derive import config_of
 from udfs.derive_parameters import Start
 from udfs.errors import InputError
@@ -81,10 +82,11 @@ def new_run(
     model: str | None = None,
     start: Start | None = None,
     tuning: str = "",
+    deep: DeepForecasts = NO_FORECASTS,
 ) -> Run:
     """A run with a plan for its first stage, written. model: the one model of its forecast, where one is given.
     start: where its fits start from. tuning: the tuning whose settings are among the models of the source's config,
-    which is the one that is stored with the run."""
+    which is the one that is stored with the run. deep: the forecasts by the global model that its own takes."""
     refuse_known(job, run_id)
     series = job.lake.read("series", source.version)
     where, items = limits[0], None if limits[1] is None else tuple(dict.fromkeys(limits[1]))
@@ -97,7 +99,7 @@ def new_run(
     versions = {table: version for table, version in pinned.items() if version is not None}
     plan = replace(plan, model=model, holidays=holidays, tuning=tuning, successors=links)
     run = replace(runs.new_run(job.config, plan, versions, run_id), config=resolved_json(source.config))
-    run = run if start is None else start.pinned(run)
+    run = deep.pinned(run if start is None else start.pinned(run))
     runs.create(job.lake, run)
     return run
 

@@ -30,6 +30,7 @@ from forecasting.postprocess import Bounds, finish
 from udfs.arrow import fixed_lists, repeated
 from udfs.derive_sums import SELECTED, ArrowStep, dense, packed, unpacked
 from udfs.lake import Lake, quoted
+from udfs.results import BACKTEST, results_of
 from udfs.weights import dense_weights
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ def blended_backtests(lake: Lake, run_id: str, selection: DataFrame, blender: Bl
     from pyspark.sql import functions as F
 
     key = lake.layout.key
-    results = lake.read("results").where(
-        (F.col("run_id") == run_id) & (F.col("stage") == "backtest") & (F.col("status") != "skipped")
-    )
+    results = results_of(lake, run_id, BACKTEST).where("status <> 'skipped'")
     used = [r["model"] for r in selection.select(F.explode(F.map_keys("weights")).alias("model")).distinct().collect()]
     wanted = results.where(F.col("model").isin(used)).select(
         *key, "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale",

@@ -36,6 +36,7 @@ def board_query(board: Board, name: Callable[[str], str], tables: Collection[str
     """SELECT a row for each run, model and value of the segment.
 
     A choice or an ensemble of models costs what all models cost together: they had to run so that it could be made.
+    Where the cost of one is not known (the global model on a GPU), that of the choice is not either: NULL.
     chosen_share: the mean of the weights that the model has in the series' choices. best_share: series whose metric it
     makes smallest, ties shared; the pseudo-models do not take part. pareto: on the front of accuracy and cost, where
     every model is better than all that cost as much or less.
@@ -50,7 +51,8 @@ def board_query(board: Board, name: Callable[[str], str], tables: Collection[str
     if board.contest:
         parts["b"] = _best(board, name)
         best = " LEFT JOIN b ON t.run_id = b.run_id AND t.model = b.model AND t.value <=> b.value"
-    every = f"sum(CASE WHEN NOT {_pseudo('t.model')} THEN t.seconds END) OVER (PARTITION BY t.run_id, t.value)"
+    of_all = f"FILTER (WHERE NOT {_pseudo('t.model')}) OVER (PARTITION BY t.run_id, t.value)"
+    every = f"CASE WHEN bool_and(t.seconds IS NOT NULL) {of_all} THEN sum(t.seconds) {of_all} END"
     seconds = f"CASE WHEN {_pseudo('t.model')} THEN {every} ELSE t.seconds END"
     real = f"NOT {_pseudo('t.model')}"
     parts["p"] = (

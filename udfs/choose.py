@@ -24,6 +24,7 @@ from udfs.derive_sums import kept
 from udfs.lake import Lake
 from udfs.learn_weights import learn_weights
 from udfs.members import ENSEMBLE
+from udfs.results import BACKTEST, has_deepar, results_of
 from udfs.runs import find
 from udfs.segments import with_segment
 
@@ -83,8 +84,7 @@ def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
     """The series of `sums` and those that were too short for every window, which have no sums."""
     from pyspark.sql import functions as F
 
-    mine = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "backtest"))
-    skipped = mine.where(F.col("status") == "skipped")
+    skipped = results_of(lake, run_id, BACKTEST).where(F.col("status") == "skipped")
     if skipped.isEmpty():
         return sums
     identity = [*lake.layout.key, "bucket"]
@@ -96,7 +96,7 @@ def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
 @contextmanager
 def _chosen(lake: Lake, run_id: str, series: DataFrame, config: Config) -> Iterator[DataFrame]:
     """Rows of `selection`, without the factors that calibration adds."""
-    contest = Contest.of(config)
+    contest = Contest.of(config, deepar=has_deepar(lake, run_id))
     found = standing(series, contest)
     weights = None
     if config.selection.mode == ENSEMBLE and len(contest.models) > 1:

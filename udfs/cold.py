@@ -19,6 +19,7 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import ObjectArray, RawForecast, Rows, Status
 from forecasting.postprocess import apply_bounds, finish, history_facts
 from udfs.arrow import fixed_lists, label_microseconds
+from udfs.deep_forecasts import INSTEAD, stored_forecast, takes_cold
 from udfs.inheritance import inherits
 from udfs.parts import Part
 from udfs.spec import ColdStartSpec, TaskSpec
@@ -67,8 +68,20 @@ def _answers(
         model = cold.models[number - 1]
         if not model.donors and part.ends is not None:
             continue  # the window stays as it was: too short
+        taken = takes_cold(part)[index]
+        if taken.any():
+            rows = part.take(index[taken])
+            yield rows, _instead(stored_forecast(rows, spec), points[index[taken], window])
+            index = index[~taken]
+        if not len(index):
+            continue
         rows = replace(part.take(index).between(window, window + 1), short=False)
         yield rows, _forecast(rows, model, points[index, window], born[index], cold, spec)
+
+
+def _instead(forecast: Forecast, points: Int64Array) -> Forecast:
+    """The global model's forecasts where it is better than cold start, with the reason."""
+    return replace(forecast, reason=_reasons(points, INSTEAD))
 
 
 def with_neighbours(rows: pa.RecordBatch, forecast: Forecast) -> pa.RecordBatch:
@@ -166,8 +179,8 @@ def _forecast(
     )
 
 
-def _reasons(points: Int64Array) -> ObjectArray:
-    return np.array([f"{COLD_START}: {n} observation{'' if n == 1 else 's'}" for n in points.tolist()], dtype=object)
+def _reasons(points: Int64Array, who: str = COLD_START) -> ObjectArray:
+    return np.array([f"{who}: {n} observation{'' if n == 1 else 's'}" for n in points.tolist()], dtype=object)
 
 
 def _without_donors(part: Part, spec: TaskSpec) -> Forecast:

@@ -5,7 +5,7 @@ A segment's standing needs only sums, a few hundred numbers for the driver whate
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ from forecasting.models.registry import get_model, last_variant
 from udfs.config import Config
 from udfs.config.variants import competing_models, trial_variants
 from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
+from udfs.results import DEEPAR, DEEPAR_COST
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -50,16 +51,17 @@ class Contest:
     trials: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, config: Config) -> Contest:
+    def of(cls, config: Config, *, deepar: bool = False) -> Contest:
+        """deepar: whether the global model takes part; it comes last."""
         *segments, rest = competing_models(config)
-        names = [*rest, *(name for models in segments for name in models)]
+        names = [*rest, *(name for models in segments for name in models), *([DEEPAR] if deepar else [])]
         choice = config.selection
         return cls(tuple(dict.fromkeys(names)), choice.metric, config.quantiles, choice.crowd, trial_variants(config))
 
     @property
     def costs(self) -> list[float]:
         """The models' static costs, for ties."""
-        return [get_model(name).cost for name in self.models]
+        return [DEEPAR_COST if name == DEEPAR else get_model(name).cost for name in self.models]
 
     def trial_groups(self) -> list[list[int]]:
         """Positions of a model and its trials, for each model that has any."""
@@ -93,6 +95,9 @@ def contest_field(batch: pa.RecordBatch, contest: Contest) -> Field:
     loss = selection_loss(numbers[..., len(HEAD) :], contest.levels, contest.metric)
     scored = np.fmax(numbers[..., len(HEAD)], 0.0) * np.isfinite(loss)  # n_rows: windows with a scored point
     return Field(loss, np.where(ran, numbers[..., 1], 0).astype(np.int64), ran, scored.max(axis=1, initial=0.0))
+
+
+FieldOf = Callable[[pa.RecordBatch, Contest], Field]
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,12 @@ class Standing:
         return int(best_in_segment(Crowd(usable, usable), self.contest.costs)[0])
 
 
-def standing(sums: DataFrame, contest: Contest) -> Standing:
-    """The models' standing over series with their sums and the column `segment`: one pass, sums to the driver."""
-    parts = sums.mapInArrow(_sums_step(contest), _SUMS_DDL).toArrow()
+def standing(sums: DataFrame, contest: Contest, field_of: FieldOf = contest_field) -> Standing:
+    """The models' standing over series with their sums and the column `segment`: one pass, sums to the driver.
+
+    field_of: the field of a batch of them.
+    """
+    parts = sums.mapInArrow(_sums_step(contest, field_of), _SUMS_DDL).toArrow()
     width = crowd_width(len(contest.models))
     names: dict[str, int] = {}
     total = GroupedSums(width)
@@ -167,14 +175,18 @@ def standing(sums: DataFrame, contest: Contest) -> Standing:
     return Standing.of(contest, dict(zip(names, total.totals, strict=True)))
 
 
-def _sums_step(contest: Contest) -> ArrowStep:
+def _sums_step(contest: Contest, field_of: FieldOf) -> ArrowStep:
+    # The global model's rows may lack some series. Summed losses are compared over the series that all have scored, or
+    # it would win by being asked less.
+    everywhere = np.array([name == DEEPAR for name in contest.models])
+
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         names: dict[str, int] = {}
         total = GroupedSums(crowd_width(len(contest.models)))
         for batch in in_pieces(batches):
-            lines = contest_field(batch, contest)
+            lines = field_of(batch, contest)
             slots = [names.setdefault(name, len(names)) for name in batch.column("segment").to_pylist()]
-            total.add(crowd_rows(lines.loss, lines.ran), slots)
+            total.add(crowd_rows(lines.loss, lines.ran | everywhere), slots)
         if names:
             high, low = total.parts
             columns = [pa.array(list(names), pa.string()), packed(high), packed(low)]

@@ -33,12 +33,12 @@ from udfs.limits import ITEM_SEPARATOR
 from udfs.living import END, START, LifeSpec
 from udfs.observing import FILL_GROUP, observing_by
 from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
+from udfs.results import DEEPAR
 from udfs.schemas import RESULTS_DEEPAR, SCHEMA_VERSION, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.stage import spec_of
 from udfs.work import RunPlan
 
-DEEPAR = "deepar"
 _ROWS_AT_ONCE = 100_000
 _INFO = ("dataset_group", "frequency", "dimensions", "buckets", "schema_version")
 _RUN = ("run_id", "state", "config_hash", "plan", "input_versions", "started_at")
@@ -269,4 +269,4 @@ def _named(series: PackedSeries, key: Sequence[str], items: Sequence[str]) -> np
     return np.asarray(pc.is_in(names, pa.array(list(items), pa.string())).to_numpy(zero_copy_only=False))
 
 
-__all__ = ["DEEPAR", "DeepSource", "JoinedRun", "find_run", "metadata_of", "not_done", "open_source"]
+__all__ = ["DeepSource", "JoinedRun", "find_run", "metadata_of", "not_done", "open_source"]

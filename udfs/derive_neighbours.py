@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from udfs.cold import COLD_START, FACTS
 from udfs.cold_schema import NEIGHBOUR
+from udfs.deep_forecasts import INSTEAD
 from udfs.lake import Lake
 
 if TYPE_CHECKING:
@@ -23,14 +24,13 @@ def derive_cold_start(lake: Lake, run_id: str) -> None:
 
 
 def cold_forecasts(lake: Lake, run_id: str) -> DataFrame | None:
-    """The rows of `results` with a run's forecasts by cold start; None where there are none."""
+    """The rows of `results` with a run's forecasts by cold start, or by the global model in its place; None: no row."""
     from pyspark.sql import functions as F
 
     if not lake.exists("results"):
         return None
-    rows = lake.read("results").where(
-        (F.col("run_id") == run_id) & (F.col("stage") == "forecast") & (F.col("model") == COLD_START)
-    )
+    cold = (F.col("model") == COLD_START) | F.col("reason").startswith(INSTEAD)
+    rows = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "forecast") & cold)
     return None if rows.isEmpty() else rows
 
 
@@ -51,7 +51,8 @@ def neighbour_rows(lake: Lake, run_id: str, forecasts: DataFrame) -> DataFrame:
 
 
 def mark_selection(lake: Lake, run_id: str) -> None:
-    """In `selection`, model `cold_start` with the reason, for the series of a run that were forecast by it."""
+    """In `selection`, model `cold_start` (or `deepar`, where that took its place) with the reason, for the series of a
+    run that were forecast by it."""
     from pyspark.sql import functions as F
 
     mine = cold_forecasts(lake, run_id)
@@ -59,17 +60,17 @@ def mark_selection(lake: Lake, run_id: str) -> None:
         return
     key = list(lake.layout.key)
     selection = lake.read("selection").where(F.col("run_id") == run_id)
-    why = mine.select(*key, F.col("reason").alias("#reason"))
+    why = mine.select(*key, F.col("model").alias("#model"), F.col("reason").alias("#reason"))
     rows = selection.join(why, key)
     changed = rows.withColumns(
         {
-            "model": F.lit(COLD_START),
-            "weights": F.create_map(F.lit(COLD_START), F.lit(1.0)),
+            "model": F.col("#model"),
+            "weights": F.create_map(F.col("#model"), F.lit(1.0)),
             "score": F.lit(None).cast("double"),
             "runner_up": F.lit(None).cast("string"),
             "margin": F.lit(None).cast("double"),
             "reason": F.col("#reason"),
             "factors": F.lit(None).cast("array<double>"),
         }
-    ).drop("#reason")
+    ).drop("#model", "#reason")
     lake.merge("selection", changed)

@@ -25,6 +25,7 @@ from udfs.arrow import list_buffers, nulls
 from udfs.config.evaluation import ErrorCost
 from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.lake import Lake, quoted
+from udfs.results import BACKTEST, results_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -51,7 +52,7 @@ def series_sums(
     run_id: str,
     levels: Sequence[float],
     costs: ErrorCost | None = None,
-    stages: Sequence[str] = ("backtest",),
+    stages: Sequence[str] = (BACKTEST,),
 ) -> DataFrame:
     """One row a series that the run has backtested: the key, `bucket` and `rows`, a list of (model, window, numbers).
 
@@ -66,7 +67,7 @@ def step_and_series_sums(
     run_id: str,
     levels: Sequence[float],
     costs: ErrorCost | None = None,
-    stages: Sequence[str] = ("backtest",),
+    stages: Sequence[str] = (BACKTEST,),
 ) -> DataFrame:
     """The rows of `series_sums` with the column STEP, and rows without a key: the sums of each horizon step over the
     series of some tasks. Their numbers are as many again: the sums and then what rounding lost."""
@@ -98,11 +99,7 @@ def _sums(
     *,
     steps: bool,
 ) -> DataFrame:
-    from pyspark.sql import functions as F
-
-    results = lake.read("results").where(
-        (F.col("run_id") == run_id) & F.col("stage").isin(list(stages)) & (F.col("status") != "skipped")
-    )
+    results = results_of(lake, run_id, *stages).where("status <> 'skipped'")
     return sums_of(lake, results, levels, costs, steps=steps)
 
 

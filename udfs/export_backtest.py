@@ -18,6 +18,7 @@ from forecasting.frequency import Frequency
 from forecasting.levels import quantile_column
 from udfs.derive_sums import ALL_WINDOWS
 from udfs.lake import Lake, quoted
+from udfs.results import BACKTEST, results_of
 from udfs.steps import finite, quantile_values, step_label
 
 if TYPE_CHECKING:
@@ -92,11 +93,10 @@ def accuracy_rows(lake: Lake, run_id: str, levels: tuple[float, ...], frequency:
 
 
 def _backtests(lake: Lake, run_id: str) -> DataFrame:
-    """The rows of `results` that hold a forecast of a backtest window."""
+    """The rows that hold a forecast of a backtest window."""
     from pyspark.sql import functions as F
 
-    mine = (F.col("run_id") == run_id) & (F.col("stage") == "backtest") & F.col("mean").isNotNull()
-    return lake.read("results").where(mine)
+    return results_of(lake, run_id, BACKTEST).where(F.col("mean").isNotNull())
 
 
 def _span(frequency: Frequency) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from forecasting.frequency import Int64Array
 from udfs.contest import Contest, Standing
 from udfs.derive_sums import dense, packed, unpacked
 from udfs.lake import Lake
+from udfs.results import BACKTEST, results_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -48,12 +49,7 @@ def learn_weights(lake: Lake, run_id: str, series: DataFrame, standing: Standing
         name for name, some in zip(contest.models, np.asarray(usable.any(axis=0)).tolist(), strict=True) if some
     ]
     sampled = series.where(_in_sample(key, standing, sample)).select(*key, "segment")
-    results = lake.read("results").where(
-        (F.col("run_id") == run_id)
-        & (F.col("stage") == "backtest")
-        & (F.col("status") != "skipped")
-        & F.col("model").isin(competing)
-    )
+    results = results_of(lake, run_id, BACKTEST).where((F.col("status") != "skipped") & F.col("model").isin(competing))
     rows = results.join(F.broadcast(sampled), list(key)).select(
         "segment",
         F.xxhash64(*key).alias("series"),

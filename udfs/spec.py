@@ -33,11 +33,13 @@ class ModelSpec:
 @dataclass(frozen=True)
 class Members:
     """How the members that `selection` gave a series become one forecast. mode: see `udfs.blend.Blender`. segments,
-    table: what intervals are adjusted by, [G, B, I, C] (see `forecasting.evaluation.calibration`)."""
+    table: what intervals are adjusted by, [G, B, I, C] (see `forecasting.evaluation.calibration`). deepar: whether the
+    global model's forecasts are beside the series, as one more member."""
 
     mode: str
     segments: tuple[str, ...]
     table: FloatArray
+    deepar: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from udfs.config.abrupt import treatments
 from udfs.config.cold_start import ColdStart, active_cold_start
 from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
+from udfs.deep_forecasts import COLD, MISSING, NO_FORECASTS, DeepForecasts, with_deep_forecasts, with_stand_ins
 from udfs.holiday_table import REGION, frozen_calendar
 from udfs.lake import Lake, quoted
 from udfs.life_stage import life_columns, life_spec, with_inherited
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
 from udfs.observing import fill_group_columns, fill_rules, needs_region, observing
 from udfs.pieces import joined
-from udfs.segments import segment_column
+from udfs.segments import segment_column, segment_name
 from udfs.spec import Members, ModelSpec, Stage, TaskSpec
 from udfs.stored import COLUMNS, FITS, FULL
 from udfs.work import RunPlan, slots
@@ -43,7 +44,8 @@ FROM_SPARK = ("run_id", "stage")
 class StageInput:
     """The series of a stage. choices: lists of models, one a config segment. chosen: the run whose `selection` says
     which of its list a series runs, and with what weights; None: all of it. shares: by model, the share of series
-    that run it, for the plan; None: all do. stored: the run and the version of `parameters` that fits go on from."""
+    that run it, for the plan; None: all do. stored: the run and the version of `parameters` that fits go on from.
+    deep: the global model's forecasts that a selection's members are taken from."""
 
     lake: Lake
     config: Config
@@ -52,6 +54,7 @@ class StageInput:
     chosen: str | None = None
     stored: tuple[str, int] | None = None
     shares: Mapping[str, float] | None = None
+    deep: DeepForecasts = NO_FORECASTS
 
     @property
     def models(self) -> dict[str, ModelSpec]:
@@ -105,9 +108,12 @@ class StageInput:
         if plan.pieces:
             read = joined(read, self.lake.layout.key, list(self.read_beside))
             related = [F.col(RELATED_PREFIX + name) for name in self.read_beside]
-        beside = (*related, *self._region(), *groups, *life_columns(self, plan), *cold_columns(self.config))
+        cold = (*cold_columns(self.config), *self._cold_deepar())
+        beside = (*related, *self._region(), *groups, *life_columns(self, plan), *cold)
         rows = self._chosen(read, ("start", "target", *beside), buckets)
         rows = with_inherited(rows, self, plan, buckets)
+        if self.chosen is not None and self.deep.version is not None:
+            rows = with_deep_forecasts(rows, self.lake, self.deep, buckets)
         return rows if self.stored is None else self._with_stored(rows, *self.stored, buckets)
 
     def _region(self) -> list[Column]:
@@ -121,6 +127,12 @@ class StageInput:
         name = section.country_column
         column = F.col(name) if name in self.lake.layout.key else F.col("metadata")[name]
         return [column.alias(REGION)]
+
+    def _cold_deepar(self) -> list[Column]:
+        """The column that says whether the global model takes a series that has hardly any history."""
+        if self.chosen is None or self.deep.version is None or not self.deep.cold:
+            return []
+        return [segment_name(self.config).isin(list(self.deep.cold)).alias(COLD)]
 
     def _with_stored(self, rows: DataFrame, run_id: str, version: int, buckets: Sequence[int]) -> DataFrame:
         """With what a run has stored of each series' fit."""
@@ -152,10 +164,10 @@ class StageInput:
         rows = rows.select(*key, "bucket", *columns, segment.alias("choice"))
         if self.chosen is None or not wide:
             return rows
-        selection = self.lake.read("selection").where(F.col("run_id") == self.chosen)
+        selection = _taken(self.lake, self.chosen, self.deep)
         if buckets is not None:
             selection = selection.where(F.col("bucket").isin([int(b) for b in buckets]))
-        beside = (weights_column(selection).alias(WEIGHTS), *_calibration_columns(selection))
+        beside = (F.col("weights").alias(WEIGHTS), MISSING, *_calibration_columns(selection))
         return rows.join(selection.select(*key, *beside), list(key), "left")
 
 
@@ -165,6 +177,14 @@ def weights_column(selection: DataFrame) -> Column:
 
     one = F.create_map(F.col("model"), F.lit(1.0))
     return F.coalesce(F.col("weights"), one) if "weights" in selection.columns else one
+
+
+def _taken(lake: Lake, run_id: str, deep: DeepForecasts) -> DataFrame:
+    """The rows of `selection` of a run with the weights that its forecast can take."""
+    from pyspark.sql import functions as F
+
+    selection = lake.read("selection").where(F.col("run_id") == run_id)
+    return with_stand_ins(lake, selection, weights_column(selection), deep)
 
 
 def _calibration_columns(selection: DataFrame) -> tuple[Column, Column]:
@@ -207,13 +227,13 @@ def fixed_model(config: Config, model: str | None) -> Choices:
     )
 
 
-def member_models(lake: Lake, run_id: str, config: Config) -> tuple[Choices, dict[str, float]]:
+def member_models(lake: Lake, run_id: str, config: Config, deep: DeepForecasts) -> tuple[Choices, dict[str, float]]:
     """For a forecast by `selection`: of each segment the models that some series takes (its first where none does),
-    and the share of series that takes each model."""
+    and the share of series that takes each model. The global model is not among them: its forecasts are there."""
     from pyspark.sql import functions as F
 
-    selection = lake.read("selection").where(F.col("run_id") == run_id)
-    names = selection.select(F.explode(F.map_keys(weights_column(selection))).alias("model"))
+    selection = _taken(lake, run_id, deep)
+    names = selection.select(F.explode(F.map_keys("weights")).alias("model"))
     used = {row["model"]: int(row["count"]) for row in names.groupBy("model").count().collect()}
     series = max(selection.count(), 1)
     choices = tuple(tuple(m for m in models if m.name in used) or models[:1] for models in all_models(config))
@@ -301,4 +321,4 @@ def _members(source: StageInput) -> Members:
     config = source.config
     intervals = Intervals.of(config.quantiles, config.horizon)
     found = stored_calibration(source.lake, source.chosen, intervals)
-    return Members(config.selection.mode, found.segments, found.table)
+    return Members(config.selection.mode, found.segments, found.table, deepar=source.deep.version is not None)

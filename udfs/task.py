@@ -25,10 +25,12 @@ from forecasting.postprocess import history_facts
 from forecasting.stored import form_digest, keeps_numbers
 from udfs import stored
 from udfs.arrow import fixed_lists, forecast_columns, nulls, ragged_lists, repeated, texts, timestamps
-from udfs.cold import COLD_START, cold_apart, with_neighbours
+from udfs.cold import cold_apart, with_neighbours
+from udfs.deep_forecasts import noting_missing, stored_forecast
 from udfs.living import all_zero, lived, noted, scored_density
 from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, weights_of, with_final
 from udfs.parts import Part, parts_of, pieces
+from udfs.results import DEEPAR
 from udfs.shut import shut, with_whole_seasons
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.treated import treatment_columns
@@ -64,6 +66,7 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
                     if not len(part.series):
                         continue
                 if spec.members is not None:
+                    models = (*models, ModelSpec(DEEPAR)) if spec.members.deepar else models
                     for some in members_apart(part, models, spec):
                         yield from _members(some, models, spec, unit_of)
                     clock = time.perf_counter()
@@ -91,9 +94,8 @@ def _cold(
         now = time.perf_counter()
         seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
         clock = now
-        yield with_neighbours(
-            _record_batch(rows, forecast, None, shared, seconds, ModelSpec(COLD_START), spec), forecast
-        )
+        made = _record_batch(rows, forecast, None, shared, seconds, ModelSpec(forecast.model), spec)
+        yield with_neighbours(made, forecast)
 
 
 def _members(
@@ -116,9 +118,11 @@ def _members(
                 seconds = _with_overhead(forecast.seconds.reshape(-1), now - clock)
                 clock = now
                 shared = _shared_columns(rows, spec, unit_of)
-                made = _record_batch(rows, noted(forecast, rows), numbers, shared, seconds, model, spec)
-                rows_of.append((at, made))
-    final = lived(shut(part, blended(part, weights, gathered, spec)), part)
+                made = noted(noting_missing(forecast, rows), rows)
+                batch = _record_batch(rows, made, numbers, shared, seconds, model, spec)
+                rows_of.append((at, batch))
+    blend = noting_missing(blended(part, weights, gathered, spec), part)
+    final = lived(shut(part, blend), part)
     single = (weights > 0).sum(axis=1) == 1
     for at, made in rows_of:
         yield with_final(made, at, single, final)
@@ -132,7 +136,8 @@ def _members(
 
 def _by_start(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[Part]:
     """The series that go on from stored numbers, and those that are fitted anew."""
-    if spec.refit == stored.FULL or spec.stage != "forecast" or not keeps_numbers(get_model(model.name)):
+    plain = spec.refit == stored.FULL or spec.stage != "forecast" or model.name == DEEPAR
+    if plain or not keeps_numbers(get_model(model.name)):
         yield part
         return
     why = stored.refusals(part.source, part.positions, part.series, model.name, model.hyperparameters, part.form)
@@ -167,6 +172,9 @@ def _answers(part: Part, model: ModelSpec, spec: TaskSpec) -> Iterator[tuple[Par
         return
     if part.ended:
         yield part, all_zero(_skipped(part, model, spec)), None
+        return
+    if model.name == DEEPAR:
+        yield part, stored_forecast(part, spec), None
         return
     part = with_whole_seasons(part, model)
     try:

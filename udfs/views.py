@@ -17,7 +17,8 @@ from udfs.arrow import RELATED_PREFIX
 from udfs.board import Board, board_query
 from udfs.lake import Lake, literal, quoted
 from udfs.pieces import has_pieces, related_sql, start_sql, target_sql
-from udfs.schemas import BASELINE
+from udfs.results import results_sql
+from udfs.schemas import BASELINE, RESULTS_DEEPAR
 from udfs.steps import finite, quantile_value_of_run, step_label
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def view_queries(lake: Lake, name: Name, tables: Collection[str], *, lasting: bo
         "forecasts_latest": lambda: _forecasts_latest(lake, name, levels, stored),
         "forecast_plan": lambda: _forecast_plan(lake, name, stored),
         "forecast_quantiles": lambda: _forecast_quantiles(lake, name, levels, stored),
-        "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency)),
-        "ledger": lambda: _ledger(lake, name),
+        "backtest": lambda: _backtest(lake, name, levels, Frequency.parse(info.frequency), tables),
+        "ledger": lambda: _ledger(lake, name, tables),
         "series_input": lambda: _series_input(lake, name, Frequency.parse(info.frequency), lasting),
         "parameter_values": lambda: _parameter_values(lake, name),
         "component_values": lambda: _component_values(lake, name, Frequency.parse(info.frequency)),
@@ -125,21 +126,23 @@ def _forecast_quantiles(lake: Lake, name: Name, levels: Sequence[float], stored:
     )
 
 
-def _backtest(lake: Lake, name: Name, levels: Sequence[float], frequency: Frequency) -> str:
+def _backtest(lake: Lake, name: Name, levels: Sequence[float], frequency: Frequency, tables: Collection[str]) -> str:
     key = ", ".join(f"r.{quoted(k)}" for k in lake.layout.key)
     quantiles = ", ".join(quantile_value_of_run(q, "position", "levels") for q in levels)
     label = step_label(frequency, "forecast_start", "position")
+    packed = ("stage", "forecast_start", "mean", "quantiles", "actuals", "status")
+    rows = _results(name, tables, _listed(("run_id", *lake.layout.key, "model", "window", *packed)))
     return (
         f"SELECT run_id, {_listed(lake.layout.key)}, model, window, forecast_start, position + 1 AS step, "
         f"{label} AS timestamp, {finite('get(actuals, position)')} AS actual, {finite('step_mean')} AS mean, "
         f"{quantiles}, status FROM (SELECT r.run_id, {key}, r.model, r.window, r.forecast_start, r.mean, r.quantiles, "
-        f"r.actuals, r.status, u.quantiles AS levels FROM {name('results')} r JOIN {name('runs')} u "
+        f"r.actuals, r.status, u.quantiles AS levels FROM ({rows}) r JOIN {name('runs')} u "
         "ON r.run_id = u.run_id WHERE r.stage IN ('backtest', 'selection')) "
         "LATERAL VIEW posexplode(mean) steps AS position, step_mean"
     )
 
 
-def _ledger(lake: Lake, name: Name) -> str:
+def _ledger(lake: Lake, name: Name, tables: Collection[str]) -> str:
     columns = _listed(
         (
             *("run_id", "stage", *lake.layout.key, "model", "window", "forecast_start", "status", "reason", "seconds"),
@@ -155,7 +158,12 @@ def _ledger(lake: Lake, name: Name) -> str:
         "n_treated": "bigint",
     }
     more = ", ".join(c if c in known else f"cast(NULL AS {kind}) AS {c}" for c, kind in later.items())
-    return f"SELECT {columns}, {more} FROM {name('results')} WHERE stage <> 'selection'"
+    return f"SELECT * FROM ({_results(name, tables, f'{columns}, {more}')}) WHERE stage <> 'selection'"
+
+
+def _results(name: Name, tables: Collection[str], columns: str) -> str:
+    """The rows of `results`, with the backtests of the global model."""
+    return results_sql(name("results"), name(RESULTS_DEEPAR) if RESULTS_DEEPAR in tables else None, columns)
 
 
 def _series_input(lake: Lake, name: Name, frequency: Frequency, lasting: bool) -> str:

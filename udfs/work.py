@@ -62,7 +62,9 @@ class RunPlan:
     run. model: the one model of its forecast, None where `selection` or the config decides. refit,
     parameters_from: how its forecast comes to its fits, and the run it starts from. holidays: the version of the table
     `holidays` that it reads, None without. tuning: the tuning whose settings compete (they stand in the run's config),
-    "" for none. where, items: its limits. successors: the version of the table `successors`, None without.
+    "" for none. where, items: its limits. successors: the version of the table `successors`, None without. deepar: the
+    run whose forecasts by the global model its own takes, "" for none. deepar_cold: the segments whose series with
+    hardly any history take them.
     """
 
     frequency: str
@@ -80,6 +82,8 @@ class RunPlan:
     where: str | None = None
     items: tuple[str, ...] | None = None
     successors: int | None = None
+    deepar: str = ""
+    deepar_cold: tuple[str, ...] = ()
     stages: Mapping[str, StagePlan] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,8 +98,9 @@ class RunPlan:
             name: StagePlan(tuple(stage["cuts"]), tuple(stage["series"]), tuple(stage["seconds"]))
             for name, stage in content["stages"].items()
         }
-        items = content["items"]
-        return cls(**{**content, "stages": stages, "items": None if items is None else tuple(items)})
+        items, cold = content["items"], tuple(content.get("deepar_cold", ()))
+        fixed = {"stages": stages, "items": None if items is None else tuple(items), "deepar_cold": cold}
+        return cls(**{**content, **fixed})
 
 
 def expected_microseconds(
