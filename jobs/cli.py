@@ -215,6 +215,12 @@ def forecast(
                 predictor=predictor, on_progress=update,
             )  # fmt: skip
         out.print(f"Forecasts of run {done.run_id} are published", highlight=False)
+        if done.counts.get("no_deepar_forecast"):
+            out.print(
+                f"{done.counts['no_deepar_forecast']} series that were given deepar are without its forecast: the next"
+                " best stand in (`no_deepar_forecast` in the view `ledger`); run `almanac predict-deepar` first",
+                highlight=False,
+            )
         for how, series in sorted(done.counts.items()):
             if how.startswith("refit_"):
                 named = how.removeprefix("refit_").replace("_", " ")

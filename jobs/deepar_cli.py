@@ -38,6 +38,10 @@ def predict_deepar(
     model: Annotated[str | None, typer.Option("--model", help="A model id or folder; by default the newest.")] = None,
     run_id: Annotated[str | None, typer.Option("--run-id", help="The run to join; by default the newest.")] = None,
     backtest: Annotated[bool, typer.Option("--backtest", help="The run's backtest windows too.")] = False,
+    predictor: Annotated[
+        str | None,
+        typer.Option("--predictor", help="Forecast today's data for a later `forecast --predictor` of this run."),
+    ] = None,
 ) -> None:
     """Forecast every series of a run by the global model; needs no Spark."""
     from jobs.cli import guarded
@@ -49,8 +53,9 @@ def predict_deepar(
 
         with progress("predict-deepar", console()) as update:
             found = verb.predict(
-                config, overrides=overrides or (), model=model, run_id=run_id, backtest=backtest, on_progress=update
-            )
+                config, overrides=overrides or (), model=model, run_id=run_id, backtest=backtest, predictor=predictor,
+                on_progress=update,
+            )  # fmt: skip
         verb.render(found)
 
     guarded(action)

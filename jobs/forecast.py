@@ -76,9 +76,8 @@ def forecast(
     if job.config.components:
         fits = (run.run_id, job.lake.version("parameters"))
         derive_components(replace(source, stored=fits), run, job.config.components)
-    lost = count_missing(job.lake, run.run_id)
-    if lost:
-        run = replace(run, counts={**run.counts, f"forecast_{NO_FORECAST}": lost})
+    if names_deepar(job.lake, run.run_id):
+        run = replace(run, counts={**run.counts, NO_FORECAST: count_missing(job.lake, run.run_id)})
     if run.plan.refit != FULL:
         run = replace(run, counts={**run.counts, **count_starts(job.lake, run.run_id)})
     run = runs.finish(job.lake, run)

@@ -26,14 +26,16 @@ from forecasting.evaluation.metrics import Layout, ratios, row_statistics
 from jobs import tables
 from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, open_model
-from udfs.arrow import list_buffers, repeated
+from udfs.arrow import list_buffers, nulls, repeated
 from udfs.config import load_config
-from udfs.deep_source import DeepSource, find_run, metadata_of, not_done, open_source
+from udfs.deep_cold import cold_windows
+from udfs.deep_source import DeepSource, check_predictor, find_run, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
 from udfs.parts import Part, parts_of, pieces
-from udfs.results import DEEPAR
+from udfs.results import DEEPAR, DEEPAR_COLD
+from udfs.runs import new_run_id
 from udfs.schemas import RESULTS_DEEPAR, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.task import answered
@@ -52,7 +54,8 @@ NO_UNIT = -1
 @dataclass
 class Predicted:
     """What was written. rows: by stage and status. metrics: of all backtest windows together, as in `metrics`; empty
-    without backtests. version: of `results_deepar`."""
+    without backtests. version: of `results_deepar`. predictor: the run whose decisions are to be applied to these.
+    timed: whether processor time says what they cost."""
 
     run_id: str
     model_id: str
@@ -61,6 +64,8 @@ class Predicted:
     version: int = -1
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    predictor: str | None = None
+    timed: bool = True
 
 
 def predict(
@@ -70,27 +75,36 @@ def predict(
     model: str | None = None,
     run_id: str | None = None,
     backtest: bool = False,
+    predictor: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Predicted:
     """Forecast all series of a run by a trained model, with backtest its backtest windows too.
 
     model: an id of the table `models`, or a model folder; None: the newest. run_id: the run to join, whose version of
-    the data is read; None: the newest of this config.
+    the data is read; None: the newest of this config. predictor: forecast the newest data for a run that is not there
+    yet, with the id `run_id` (made up unless given): `forecast --predictor` takes the rows into it.
     Raises InputError where torch is missing, for a lake that is empty or in a catalog, a model that is not there, was
     made for another frequency or a shorter horizon, needs what the data lack, or has seen what its backtests ask for.
     """
     check_libraries()
     started = time.perf_counter()
     loaded = load_config(config, overrides)
-    run = find_run(loaded, run_id)
-    network, about = open_model(loaded, model, device_of(loaded))
+    if predictor is not None:
+        if backtest:
+            raise InputError("a run by a predictor has no backtests: leave out --backtest or --predictor")
+        check_predictor(loaded, predictor)
+    run = find_run(loaded, run_id) if predictor is None else None
+    device = device_of(loaded)
+    network, about = open_model(loaded, model, device)
     source = open_source(loaded, run=run)
     _check(network, about, source, backtest)
     stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
-    done = Predicted(run.run_id, str(about.get("model_id", model)), notes=tuple(not_done(loaded)))
+    joined = run.run_id if run is not None else run_id or new_run_id()
+    model_id = str(about.get("model_id", model))
+    done = Predicted(joined, model_id, notes=tuple(not_done(loaded)), predictor=predictor, timed=device == "cpu")
     schema = table_schemas(layout_of(loaded))[RESULTS_DEEPAR]
     rows = _rows(network, source, stages, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": run.run_id, "stage": stages})
+    done.version = replace_rows(source.folder, schema, rows, {"run_id": joined, "stage": stages})
     done.seconds = time.perf_counter() - started
     return done
 
@@ -141,17 +155,26 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     total, seen, levels = len(source.series) * len(stages), 0, source.config.quantiles
     sums = np.zeros(len(Layout.of(levels)))
+    clock = time.process_time()
+    whole = _Whole(done, source.series_version, schema)
     for stage in stages:
         spec = source.spec(stage)
         for batch in source.batches():
             for piece in pieces(batch, spec):
                 for part, _ in parts_of(piece, spec):
-                    made = _answered(model, part, spec)
-                    counted = pc.value_counts(made.column("status")).to_pylist()
-                    done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
-                    if part.actuals is not None and not part.short:
-                        sums += _scored(made, part, spec)
-                    yield _whole(made, done.run_id, stage, schema)
+                    answers = [
+                        (DEEPAR, part),
+                        *((DEEPAR_COLD, rows) for rows in cold_windows(part, source.config, spec)),
+                    ]
+                    for name, rows in answers:
+                        made = _answered(model, rows, spec, name)
+                        counted = pc.value_counts(made.column("status")).to_pylist()
+                        done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
+                        if rows.actuals is not None and not rows.short and name == DEEPAR:
+                            sums += _scored(made, rows, spec)
+                        now = time.process_time()
+                        yield whole.of(made, stage, now - clock)
+                        clock = now
                 seen += len(piece)
                 if on_progress is not None:
                     on_progress(seen, total)
@@ -174,7 +197,7 @@ def _scored(made: pa.RecordBatch, part: Part, spec: TaskSpec) -> FloatArray:
     return np.asarray(rows.sum(axis=0), dtype=np.float64)
 
 
-def _answered(model: DeepAR, part: Part, spec: TaskSpec) -> pa.RecordBatch:
+def _answered(model: DeepAR, part: Part, spec: TaskSpec, name: str) -> pa.RecordBatch:
     facts = model.facts
 
     def answer(rows: Part) -> Forecast:
@@ -187,14 +210,32 @@ def _answered(model: DeepAR, part: Part, spec: TaskSpec) -> pa.RecordBatch:
         except ValueError as error:
             raise InputError(f"the model cannot forecast these series: {error}") from error
 
-    return answered(part, answer, ModelSpec(DEEPAR), spec, np.array([NO_UNIT], dtype=np.int32))
+    return answered(part, answer, ModelSpec(name), spec, np.array([NO_UNIT], dtype=np.int32))
 
 
-def _whole(made: pa.RecordBatch, run_id: str, stage: str, schema: pa.Schema) -> pa.RecordBatch:
-    """The rows with what is the same in all of them, in the table's types."""
-    same = {"run_id": repeated(run_id, pa.string(), len(made)), "stage": repeated(stage, pa.string(), len(made))}
-    columns = [same[f.name] if f.name in same else made.column(f.name) for f in schema]
-    return pa.RecordBatch.from_arrays([c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+@dataclass(frozen=True)
+class _Whole:
+    """Rows of a task as rows of the table. done: what they are part of."""
+
+    done: Predicted
+    series_version: int
+    schema: pa.Schema
+
+    def of(self, made: pa.RecordBatch, stage: str, core_seconds: float) -> pa.RecordBatch:
+        """The rows with what is the same in all of them, and the processor time that they took together."""
+        n = len(made)
+        wall = made.column("seconds").to_numpy()
+        share = wall / wall.sum() if wall.sum() > 0 else np.full(n, 1 / max(n, 1))
+        given = {
+            "run_id": repeated(self.done.run_id, pa.string(), n),
+            "stage": repeated(stage, pa.string(), n),
+            "model_id": repeated(self.done.model_id, pa.string(), n),
+            "series_version": repeated(self.series_version, pa.int64(), n),
+            "seconds": pa.array(share * core_seconds) if self.done.timed else nulls(pa.float64(), n),
+        }
+        columns = [given[f.name] if f.name in given else made.column(f.name) for f in self.schema]
+        typed = [c.cast(f.type) for c, f in zip(columns, self.schema, strict=True)]
+        return pa.RecordBatch.from_arrays(typed, schema=self.schema)
 
 
 def render(found: Predicted, console: Console | None = None) -> None:
@@ -211,6 +252,12 @@ def render(found: Predicted, console: Console | None = None) -> None:
         shown = [n for n in found.metrics if n in SHOWN or n.startswith("coverage_p")]
         values = [None if np.isnan(found.metrics[name]) else found.metrics[name] for name in shown]
         out.print(tables.table(shown, [values], "All backtest windows together"))
+    if not found.timed:
+        out.print(
+            "What this cost in core-seconds is not known on a GPU: the leaderboard leaves it empty", highlight=False
+        )
+    if found.predictor is not None:
+        out.print(f"Next: almanac forecast --predictor {found.predictor} --run-id {found.run_id}", highlight=False)
     for note in found.notes:
         out.print(f"note: not done by this model: {note}", highlight=False, markup=False)
 

@@ -25,11 +25,12 @@ from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, models_folder
 from udfs.config import load_config
 from udfs.config.evaluation import least_history
-from udfs.deep_source import DEEPAR, DeepSource, metadata_of, not_done, open_source
+from udfs.deep_source import DeepSource, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.models_schema import models_schema
 from udfs.parts import Part, prepare
+from udfs.results import DEEPAR
 from udfs.runs import code_version, new_run_id
 
 if TYPE_CHECKING:

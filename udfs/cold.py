@@ -47,7 +47,7 @@ def cold_apart(part: Part, spec: TaskSpec) -> tuple[Iterator[tuple[Part, Forecas
     cold = spec.cold
     if cold is None or part.ended:
         return iter(()), part
-    few, points, born = _few_points(part, cold, spec)
+    few, points, born = few_points(part, cold.below, spec)
     rest = part if part.ends is not None else part.take(np.flatnonzero(~few[:, 0]))
     return _answers(part, few, points, born, cold, spec), rest
 
@@ -93,10 +93,8 @@ def with_neighbours(rows: pa.RecordBatch, forecast: Forecast) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([columns[name] for name in rows.schema.names], names=rows.schema.names)
 
 
-def _few_points(
-    part: Part, cold: ColdStartSpec, spec: TaskSpec
-) -> tuple[npt.NDArray[np.bool_], Int64Array, Int64Array]:
-    """Which series and windows are short of points [N, W], the points [N, W], and the ordinal of each series' first
+def few_points(part: Part, below: int, spec: TaskSpec) -> tuple[npt.NDArray[np.bool_], Int64Array, Int64Array]:
+    """Which series and windows have fewer points than `below` [N, W], the points [N, W], and the ordinal of each series' first
     own period [N]. A point is an observation, or a period after the first one that a fill rule fills. A series
     that has been silent for two seasons has ended: nothing like it starts."""
     batch = part.series
@@ -108,10 +106,10 @@ def _few_points(
     end = batch.lengths[:, None] if part.ends is None else part.ends
     begin = np.minimum(born - batch.start, batch.lengths)
     points, silent = _points(
-        batch.values, batch.offsets, read_only(begin), read_only(np.ascontiguousarray(end)), cold.below
+        batch.values, batch.offsets, read_only(begin), read_only(np.ascontiguousarray(end)), below
     )
-    longest = _SILENT_SEASONS * max(frequency.season_length, cold.below)
-    few = (points < cold.below) & ((points == 0) | (silent <= longest))
+    longest = _SILENT_SEASONS * max(frequency.season_length, below)
+    few = (points < below) & ((points == 0) | (silent <= longest))
     if part.ends is not None:
         few &= born[:, None] <= part.cutoffs + spec.horizon  # else there is nothing to judge
     return few, points, born

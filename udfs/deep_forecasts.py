@@ -73,6 +73,8 @@ def find_forecasts(lake: Lake, series_version: int, runs: Sequence[str], cold: t
         return DeepForecasts(cold=cold)
     version = lake.version(RESULTS_DEEPAR)
     rows = lake.read(RESULTS_DEEPAR, version).where(F.col("stage") == "forecast")
+    if "series_version" not in rows.columns:  # written by an earlier version
+        return DeepForecasts(cold=cold)
     for run_id in dict.fromkeys(runs):
         mine = rows.where((F.col("run_id") == run_id) & (F.col("series_version") == series_version))
         if run_id and not mine.limit(1).isEmpty():
@@ -84,6 +86,8 @@ def names_deepar(lake: Lake, run_id: str) -> bool:
     """Whether the global model is among the models that `selection` gives the series of a run."""
     from pyspark.sql import functions as F
 
+    if not lake.exists(RESULTS_DEEPAR):
+        return False
     rows = lake.read("selection").where(F.col("run_id") == run_id)
     return not rows.where(F.map_contains_key("weights", DEEPAR)).limit(1).isEmpty()
 

@@ -34,7 +34,7 @@ from udfs.living import END, START, LifeSpec
 from udfs.observing import FILL_GROUP, observing_by
 from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
 from udfs.results import DEEPAR
-from udfs.schemas import RESULTS_DEEPAR, SCHEMA_VERSION, table_schemas
+from udfs.schemas import SCHEMA_VERSION, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.stage import spec_of
 from udfs.work import RunPlan
@@ -42,6 +42,7 @@ from udfs.work import RunPlan
 _ROWS_AT_ONCE = 100_000
 _INFO = ("dataset_group", "frequency", "dimensions", "buckets", "schema_version")
 _RUN = ("run_id", "state", "config_hash", "plan", "input_versions", "started_at")
+_DECIDED = ("run_id", "horizon", "quantiles")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class DeepSource:
         as they are for the local models, and forecast all the same."""
         config, span = self.config, (self.start, self.end)
         related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
-        columns = table_schemas(layout_of(config))[RESULTS_DEEPAR].names
+        columns = table_schemas(layout_of(config))["results"].names
         return replace(
             spec_of(stage, config, self.frequency, span, related, ((ModelSpec(DEEPAR),),), columns),
             observing=observing_by(config, self.frequency.name, *span, self.calendar),
@@ -228,6 +229,23 @@ def find_run(config: Config, run_id: str | None) -> JoinedRun:
     return JoinedRun(row["run_id"], plan, int(row["input_versions"]["series"]))
 
 
+def check_predictor(config: Config, predictor: str) -> None:
+    """Raise InputError where a run is not there whose decisions a later forecast is to apply, or was made for other
+    steps or levels."""
+    folder = lake_folder(config.lake)
+    _identity(folder, config)
+    table = open_table(folder, "runs")
+    rows = [row for row in ([] if table is None else read_rows(table, _DECIDED)) if row["run_id"] == predictor]
+    if not rows:
+        raise InputError(f"there is no run {predictor!r} in this lake; `almanac describe` lists the runs")
+    made = (rows[0]["horizon"], tuple(rows[0]["quantiles"]))
+    if made != (config.horizon, config.quantiles):
+        raise InputError(
+            f"predictor {predictor} was made for horizon {made[0]} and quantiles {list(made[1])}; the config asks for "
+            f"{config.horizon} and {list(config.quantiles)}: give the predictor's"
+        )
+
+
 def _calendar(
     folder: Path, config: Config, series: PackedSeries, frequency: str, start: int, end: int, run: JoinedRun | None
 ) -> HolidayCalendar | None:
@@ -269,4 +287,4 @@ def _named(series: PackedSeries, key: Sequence[str], items: Sequence[str]) -> np
     return np.asarray(pc.is_in(names, pa.array(list(items), pa.string())).to_numpy(zero_copy_only=False))
 
 
-__all__ = ["DeepSource", "JoinedRun", "find_run", "metadata_of", "not_done", "open_source"]
+__all__ = ["DeepSource", "JoinedRun", "check_predictor", "find_run", "metadata_of", "not_done", "open_source"]

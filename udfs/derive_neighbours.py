@@ -24,7 +24,7 @@ def derive_cold_start(lake: Lake, run_id: str) -> None:
 
 
 def cold_forecasts(lake: Lake, run_id: str) -> DataFrame | None:
-    """The rows of `results` with a run's forecasts by cold start, or by the global model in its place; None: no row."""
+    """The rows of `results` by cold start in a run's forecast, or by the global model in its place; None for none."""
     from pyspark.sql import functions as F
 
     if not lake.exists("results"):

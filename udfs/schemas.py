@@ -7,7 +7,6 @@ quantiles) comes from the `Layout`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from forecasting.levels import quantile_column
 from udfs.calibration_schema import calibration_schema
@@ -19,6 +18,7 @@ from udfs.layout import required as _required
 from udfs.life_schema import phase_out_schema, successors_schema
 from udfs.metrics_schema import metrics_schema
 from udfs.models_schema import models_schema
+from udfs.results_schema import RESULTS_DEEPAR, results_deepar_schema, results_schema
 from udfs.source_times_schema import source_times_schema
 from udfs.tuning_schema import tuning_schema
 from udfs.upkeep_schema import forgotten_schema
@@ -27,8 +27,6 @@ __all__ = ["BASELINE", "RESULTS_DEEPAR", "SCHEMA_VERSION", "Layout", "TableSchem
 
 SCHEMA_VERSION = 1
 BASELINE = "baseline"
-RESULTS_DEEPAR = "results_deepar"
-"""What the GPU job writes in the layout of `results`: a table of its own, since two writers would block each other."""
 
 
 def _key(layout: Layout, *, required: bool = True) -> tuple[Column, ...]:
@@ -201,52 +199,6 @@ the lifecycle is what it is."""
 PROFILE_TYPE = f"struct<{', '.join(f'{name}: {kind}' for name, kind in PROFILE.items())}>"
 
 
-def _results(layout: Layout) -> TableSchema:
-    return TableSchema(
-        "results",
-        (
-            _RUN,
-            _required("stage", "string", "backtest, selection (the chosen ones' backtests) or forecast"),
-            _required("unit", "int", "work unit of the run's plan"),
-            *_key(layout),
-            _required("model", "string", "model family"),
-            _required("window", "int", "backtest window, 1 is the latest; 0 is the forecast"),
-            _required("forecast_start", "timestamp_ntz", "label of the first step"),
-            _c("mean", "array<double>", "a value a step"),
-            _c("quantiles", "array<double>", "step by step, all levels of the run in order"),
-            _c("actuals", "array<double>", "in backtests: a value a step, NaN is missing or not scored"),
-            _c("mase_scale", "double", "seasonal naive error of the visible history"),
-            _c("rmsse_scale", "double", "mean squared step of the visible history, from the first value but 0 on"),
-            _required("status", "string", "ok, fallback, skipped, timeout or failed"),
-            _required("reason", "string", "short code, empty for none"),
-            _required("seconds", "double", "the row's share of the task's time"),
-            _required("n_obs", "bigint", "observations seen"),
-            _required("n_filled", "bigint", "filled points seen"),
-            _required("n_clipped", "bigint", "values that a bound changed"),
-            _c(
-                "n_masked",
-                "bigint",
-                "points of the history that are masked or closed",
-            ),
-            _c("n_closed", "bigint", "steps that are closed: their forecast is 0"),
-            _required("evaluations", "bigint", "likelihood passes spent"),
-            _c("parameters", "array<double>", "fitted parameters, in the model's order"),
-            _c("states", "array<double>", "states at the end, in forecasts"),
-            _c("fitted_start", "timestamp_ntz", "in forecasts: label of the first period that the fit saw"),
-            _c("season_length", "int", "in forecasts: periods in the season of the fit"),
-            _c("hyperparameters", "string", "in forecasts: digest of hyperparameters and regressors"),
-            _c("refit", "string", "in forecasts: full, warm or never; where stored numbers were of no use, why"),
-            _c("treatment", "string", "what was done about abrupt changes before the fit (docs/data.md); NULL: off"),
-            _c("n_treated", "bigint", "values replaced, periods left out in front, or steps added by it"),
-            _c("log_density", "array<double>", "in backtests: log of the density of each step's actual, NaN unscored"),
-            _BUCKET,
-        ),
-        primary_key=("run_id", "stage", *layout.key, "model", "window"),
-        partition_by=("run_id", "bucket"),
-        checks={"known_status": "status IN ('ok', 'fallback', 'skipped', 'timeout', 'failed')"},
-    )
-
-
 def _parameters(layout: Layout) -> TableSchema:
     return TableSchema(
         "parameters",
@@ -372,7 +324,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         _holidays(),
         _rejects(),
         _series(layout),
-        _results(layout),
+        results_schema(layout),
         _parameters(layout),
         _components(layout),
         _selection(layout),
@@ -388,7 +340,7 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         phase_out_schema(),
         forgotten_schema(),
         models_schema(),
-        replace(_results(layout), name=RESULTS_DEEPAR),
+        results_deepar_schema(layout),
     )
     return {table.name: table for table in tables}
 
