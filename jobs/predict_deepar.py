@@ -162,11 +162,8 @@ def _rows(
         for batch in source.batches():
             for piece in pieces(batch, spec):
                 for part, _ in parts_of(piece, spec):
-                    answers = [
-                        (DEEPAR, part),
-                        *((DEEPAR_COLD, rows) for rows in cold_windows(part, source.config, spec)),
-                    ]
-                    for name, rows in answers:
+                    cold = cold_windows(part, source.config, spec)
+                    for name, rows in ((DEEPAR, part), *((DEEPAR_COLD, rows) for rows in cold)):
                         made = _answered(model, rows, spec, name)
                         counted = pc.value_counts(made.column("status")).to_pylist()
                         done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
@@ -253,9 +250,7 @@ def render(found: Predicted, console: Console | None = None) -> None:
         values = [None if np.isnan(found.metrics[name]) else found.metrics[name] for name in shown]
         out.print(tables.table(shown, [values], "All backtest windows together"))
     if not found.timed:
-        out.print(
-            "What this cost in core-seconds is not known on a GPU: the leaderboard leaves it empty", highlight=False
-        )
+        out.print("Its core-seconds are not known on a GPU: the leaderboard leaves its cost empty", highlight=False)
     if found.predictor is not None:
         out.print(f"Next: almanac forecast --predictor {found.predictor} --run-id {found.run_id}", highlight=False)
     for note in found.notes:
