@@ -123,10 +123,11 @@ def _check(model: DeepAR, about: Mapping[str, Any], source: DeepSource, backtest
     if problems:
         raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
     if backtest:
-        _check_unseen(about, source)
+        check_unseen(about, source)
 
 
-def _check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
+def check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
+    """Raise InputError for a model that was trained on what comes after the cutoff of some backtest window."""
     plan, trained_to = source.plan, about.get("trained_to")
     if source.config.backtest.windows == 0:
         raise InputError("backtest.windows is 0: there are no windows to forecast; leave --backtest out")

@@ -139,6 +139,8 @@ _RUNS = pa.schema(
         ("config_hash", pa.string()),
         ("plan", pa.string()),
         ("input_versions", pa.map_(pa.string(), pa.int64())),
+        ("horizon", pa.int32()),
+        ("quantiles", pa.list_(pa.float64())),
         ("started_at", pa.timestamp("us", "UTC")),
     ]
 )
@@ -154,6 +156,8 @@ def run_row(run_id: str, config: Config, **limits: Any) -> dict[str, Any]:
         "config_hash": config_hash(config),
         "plan": json.dumps(plan.as_dict()),
         "input_versions": [("series", 1)],
+        "horizon": config.horizon,
+        "quantiles": list(config.quantiles),
         "started_at": datetime.now(timezone.utc),
     }
 

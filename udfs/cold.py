@@ -95,8 +95,8 @@ def with_neighbours(rows: pa.RecordBatch, forecast: Forecast) -> pa.RecordBatch:
 
 def few_points(part: Part, below: int, spec: TaskSpec) -> tuple[npt.NDArray[np.bool_], Int64Array, Int64Array]:
     """Which series and windows have fewer points than `below` [N, W], the points [N, W], and the ordinal of each
-    series' first own period [N]. A point is an observation, or a period after the first one that a fill rule fills. A series
-    that has been silent for two seasons has ended: nothing like it starts."""
+    series' first own period [N]. A point is an observation, or a period after the first one that a fill rule fills. A
+    series that has been silent for two seasons has ended: nothing like it starts."""
     batch = part.series
     frequency = Frequency.parse(spec.frequency)
     source = part.source.column("start").take(pa.array(part.positions))

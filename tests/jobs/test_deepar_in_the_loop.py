@@ -1,4 +1,4 @@
-"""The global model as a member of a run: its rows written as its job writes them, by a plain loop and without torch."""
+"""The global model as a member of a run: rows written as its job writes them, by a plain loop and without torch."""
 
 from __future__ import annotations
 
@@ -134,14 +134,12 @@ def test_deepar_is_a_model_of_the_run(
               if r["item_id"] != "i6"]  # fmt: skip
     wape = 500.0 * 2 * 2 * H / sum(actual)
     assert board["deepar"]["WAPE"] == pytest.approx(wape)
-    per_item = lake.read("metrics").where(
-        f"run_id = '{first}' AND model = 'deepar' AND scope = 'item' AND window = -1"
-    )
-    assert {row["item_id"]: row["RMSE"] for row in per_item.collect()} == {
+    per_item = f"run_id = '{first}' AND model = 'deepar' AND scope = 'item' AND window = -1"
+    assert {row["item_id"]: row["RMSE"] for row in lake.read("metrics").where(per_item).collect()} == {
         f"i{k}": pytest.approx(500.0 if k in (4, 5) else 0.0) for k in (0, 1, 2, 3, 4, 5, 7)
     }
 
-    # --- the forecast is made again, since deepar came later, and takes its numbers; who has none is forecast by the next
+    # --- the forecast is made again, since deepar came later, and takes its numbers; a runner-up where there are none
     done = forecast(config, spark)
     assert done.run_id != first
     assert done.published
@@ -219,7 +217,7 @@ def test_deepar_is_a_model_of_the_run(
 
 
 def half_way(row: Any) -> list[float] | None:
-    """Between the truth and naive's forecast, on the other side of the truth: a blend with naive is better than both."""
+    """As far from the truth as naive, on its other side: a blend of both is better than either."""
     return None if row["item_id"] == "i6" else [2 * a - m for a, m in zip(row["actuals"], row["mean"], strict=True)]
 
 

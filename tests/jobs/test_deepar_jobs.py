@@ -12,12 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from deepar_lake import CUT, DAYS, H, config_of, truth, values, with_run, written
+from series_table import history, record, write_series
 
 deltalake = pytest.importorskip("deltalake")
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from jobs.predict_deepar import predict  # noqa: E402
+from jobs.backtest import backtest  # noqa: E402
+from jobs.forecast import forecast  # noqa: E402
+from jobs.predict_deepar import check_unseen, predict  # noqa: E402
+from jobs.select import select  # noqa: E402
 from jobs.train_deepar import CHECKPOINT, train, training_set  # noqa: E402
 from udfs.config import Config  # noqa: E402
 from udfs.deep_source import find_run, open_source  # noqa: E402
@@ -62,10 +66,10 @@ def rows_of(config: Config, table: str) -> list[dict[str, Any]]:
     return read_rows(found, table_schemas(layout_of(config))[table].names)
 
 
-def results(config: Config) -> dict[tuple[str, str, int], str]:
+def results(config: Config, run_id: str = "first") -> dict[tuple[str, str, int, str], str]:
     """The rows, but for the time they took."""
-    rows = rows_of(config, "results_deepar")
-    found = {(r["stage"], r["item_id"], r["window"]): repr({**r, "seconds": 0}) for r in rows}
+    rows = [row for row in rows_of(config, "results_deepar") if row["run_id"] == run_id]
+    found = {(r["stage"], r["item_id"], r["window"], r["model"]): repr({**r, "seconds": 0}) for r in rows}
     assert len(found) == len(rows)
     return found
 
@@ -173,7 +177,10 @@ def test_forecasts_join_the_run_and_a_second_time_adds_nothing(config: Config, h
     done = predict(config, model=honest.model_id, backtest=True)
     assert done.run_id == "first"
     before = results(config)
-    assert len(before) == 14 + 14 * 2
+    assert len(before) == 14 + 14 * 2 + 1
+    assert ("backtest", "young", 1, "deepar+cold") in before, (
+        "what cold start is compared on: it began in that horizon"
+    )
     again = predict(config, model=str(honest.folder), backtest=True)
     assert again.version > done.version
     assert results(config) == before
@@ -182,17 +189,20 @@ def test_forecasts_join_the_run_and_a_second_time_adds_nothing(config: Config, h
     rows = rows_of(config, "results_deepar")
     for row in rows:
         item, window, step = row["item_id"], row["window"], row["forecast_start"]
-        assert row["run_id"] == "first"
+        assert (row["run_id"], row["model_id"], row["series_version"]) == ("first", honest.model_id, 1)
         assert np.datetime64(step) == FIRST + DAYS - H * window
+        assert row["seconds"] > 0
         if row["status"] == "skipped":
             continue
         assert len(row["mean"]) == H
         assert len(row["quantiles"]) == 3 * H
         assert min(row["quantiles"]) >= 0
         if row["stage"] == "backtest":
-            expected = truth()[item][0][DAYS - H * window :][:H]
+            whole = [*[np.nan] * (DAYS - 2), 7.0, 9.0] if item == "young" else truth()[item][0]
+            expected = np.array(whole[DAYS - H * window :][:H])
             np.testing.assert_array_equal(row["actuals"], expected)  # a filled gap is no actual
-    scored = [row for row in rows if row["stage"] == "backtest" and row["status"] != "skipped"]
+    tests = [row for row in rows if row["stage"] == "backtest" and row["model"] == "deepar"]
+    scored = [row for row in tests if row["status"] != "skipped"]
     actual = np.array([row["actuals"] for row in scored])
     middle = np.array([row["quantiles"][1::3] for row in scored])
     wape = np.nansum(np.abs(actual - middle)) / np.nansum(np.abs(actual))
@@ -207,6 +217,31 @@ def test_forecasts_join_the_run_and_a_second_time_adds_nothing(config: Config, h
     assert {k: v for k, v in after.items() if k[0] == "backtest"} == {
         k: v for k, v in before.items() if k[0] == "backtest"
     }
+
+
+def test_todays_data_for_a_predictor(config: Config, honest: Any) -> None:
+    done = predict(config, model=honest.model_id, predictor="first", run_id="tomorrow")
+    assert done.run_id == "tomorrow"
+    rows = [row for row in rows_of(config, "results_deepar") if row["run_id"] == "tomorrow"]
+    assert {(row["stage"], row["series_version"]) for row in rows} == {("forecast", 1)}
+    assert sorted(row["item_id"] for row in rows) == sorted([*truth(), "young", "never"])
+    with pytest.raises(InputError, match="has no backtests"):
+        predict(config, predictor="first", backtest=True)
+    with pytest.raises(InputError, match="no run 'none'"):
+        predict(config, predictor="none")
+    with pytest.raises(InputError, match=r"made for horizon 4 .* asks for 3"):
+        predict(config, predictor="first", overrides=["horizon=3"])
+
+
+@pytest.mark.parametrize(("trained_to", "refused"), [(DAYS - 1 - 2 * H, False), (DAYS - 2 * H, True)])
+def test_a_model_is_not_scored_on_what_it_has_seen(config: Config, trained_to: int, refused: bool) -> None:
+    source = open_source(config, run=find_run(config, None))
+    about = {"trained_to": str(FIRST + trained_to), "left_out": 0, "series_version": 1}
+    if refused:
+        with pytest.raises(InputError, match="would be flattered"):
+            check_unseen(about, source)
+    else:
+        check_unseen(about, source)
 
 
 def test_a_run_that_is_limited_to_items(honest: Any, tmp_path: Path) -> None:
@@ -276,3 +311,25 @@ def test_spark_reads_the_rows(config: Config, honest: Any, spark: SparkSession) 
         assert lake.read(table).count() == len(rows_of(config, table))
     rows = lake.read("results_deepar").where("run_id = 'first' AND stage = 'forecast' AND size(mean) = 4")
     assert rows.count() == 14
+
+
+@pytest.mark.spark
+def test_from_training_to_an_ensemble(spark: SparkSession, tmp_path: Path) -> None:
+    more = {"models": {"naive": {}}, "selection": {"mode": "mean"}, "calibration": {"method": "none"}, "fill": {}}
+    config = config_of(tmp_path, **more)
+    place = {"region": "north", "area": "1"}
+    records = [
+        record(f"i{k}", history(k, DAYS), related={"price": [2.0] * (DAYS + H)}, metadata=place) for k in range(6)
+    ]
+    lake = write_series(spark, config, records)
+    run = backtest(config, spark).run_id
+    train(config, before_backtests=True)
+    predict(config, backtest=True)
+    assert select(config, spark).models == {"ensemble": 6}
+    assert forecast(config, spark).run_id == run
+    ours = {r["item_id"]: r["mean"] for r in rows_of(config, "results_deepar") if r["stage"] == "forecast"}
+    made = lake.read("results").where(f"run_id = '{run}' AND stage = 'forecast' AND model = 'ensemble'").collect()
+    assert len(made) == 6
+    for row in made:
+        last = next(v for r in records if r["item_id"] == row["item_id"] for v in r["target"][::-1] if not np.isnan(v))
+        np.testing.assert_allclose(row["mean"], (np.array(ours[row["item_id"]]) + last) / 2, rtol=1e-9)

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from forecasting.frequency import Frequency
 from forecasting.models.contract import Model as ModelFamily
-from forecasting.models.registry import get_model
+from forecasting.models.registry import family_of, get_model
 from forecasting.postprocess import Bounds
 from udfs.config.abrupt import Abrupt, abrupt_problems
 from udfs.config.cold_start import ColdStart, cold_start_problems
@@ -28,6 +28,7 @@ from udfs.config.opening import Opening, opening_problems
 from udfs.config.segments import DEMAND_CLASS, condition_problems
 from udfs.config.sources import NAME, Data, Matching, Section, defaulted
 from udfs.config.tuning import Tuning, tuning_problems
+from udfs.results import DEEPAR
 
 RESERVED = frozenset(
     "item_id timestamp target bucket segment start n source n_rows related metadata lifecycle profile run_id stage "
@@ -285,6 +286,12 @@ def check_models(models: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise ValueError naming every unknown model, hyperparameter or value."""
     problems = [] if models else ["name at least one model"]
     for name, hyperparameters in models.items():
+        if family_of(name) == DEEPAR:
+            problems.append(
+                f"{name} is not named among models: train it by `almanac train-deepar`, and `almanac predict-deepar` "
+                "makes it a model of a run"
+            )
+            continue
         try:
             get_model(name).Hyperparameters.model_validate(dict(hyperparameters))
         except ValueError as error:
