@@ -51,8 +51,11 @@ def board_query(board: Board, name: Callable[[str], str], tables: Collection[str
     if board.contest:
         parts["b"] = _best(board, name)
         best = " LEFT JOIN b ON t.run_id = b.run_id AND t.model = b.model AND t.value <=> b.value"
-    of_all = f"FILTER (WHERE NOT {_pseudo('t.model')}) OVER (PARTITION BY t.run_id, t.value)"
-    every = f"CASE WHEN bool_and(t.seconds IS NOT NULL) {of_all} THEN sum(t.seconds) {of_all} END"
+    over = "OVER (PARTITION BY t.run_id, t.value)"
+    every = (
+        f"CASE WHEN bool_and({_pseudo('t.model')} OR t.seconds IS NOT NULL) {over} "
+        f"THEN sum(CASE WHEN NOT {_pseudo('t.model')} THEN t.seconds END) {over} END"
+    )
     seconds = f"CASE WHEN {_pseudo('t.model')} THEN {every} ELSE t.seconds END"
     real = f"NOT {_pseudo('t.model')}"
     parts["p"] = (

@@ -67,6 +67,7 @@ def test_every_mistake_is_listed_at_once(make_config: MakeConfig) -> None:
         ),
         ({"dimensions": ["demand_class"]}, "'demand_class' cannot name a column"),
         ({"models": {}}, "name at least one model"),
+        ({"models": {"deepar": {}}}, "deepar is not named among models: train it by `almanac train-deepar`"),
         ({"bounds": {"lower": 2, "upper": 1}}, "lower must not exceed upper"),
         ({"lake": {}}, "give either path, or schema"),
         ({"lake": {"path": "x", "schema": "y"}}, "give either path, or schema"),
