@@ -167,7 +167,7 @@ def _with_deepar(job: Job, run: Run) -> Run:
     """The run with the forecasts by the global model that its own will take, written before any of it is done."""
     if "forecast" in run.plan.stages:
         return run
-    found = find_forecasts(job.lake, run.series_version, (run.run_id,), run.plan.deepar_cold)
+    found = find_forecasts(job.lake, run.run_id, run.series_version, (run.run_id,), run.plan.deepar_cold)
     if found == DeepForecasts.of(run):
         return run
     pinned = found.pinned(run)
@@ -177,9 +177,10 @@ def _with_deepar(job: Job, run: Run) -> Run:
 
 def _deepar_came_later(job: Job, run: Run) -> bool:
     """Whether a run was forecast before the global model, which its selection names by now, had a forecast for it."""
-    if run.plan.deepar or not names_deepar(job.lake, run.run_id):
+    if run.plan.deepar:
         return False
-    return find_forecasts(job.lake, run.series_version, (run.run_id,), ()).version is not None
+    found = find_forecasts(job.lake, run.run_id, run.series_version, (run.run_id,), run.plan.deepar_cold)
+    return found.version is not None
 
 
 def _known(job: Job, run_id: str | None, free: bool) -> Run | None:
@@ -209,7 +210,7 @@ def _begin(
     if chosen is not None:
         tuning = chosen.plan.tuning
         known = (fresh, chosen.run_id, chosen.plan.deepar)
-        deep = find_forecasts(job.lake, version, known, chosen.plan.deepar_cold)
+        deep = find_forecasts(job.lake, chosen.run_id, version, known, chosen.plan.deepar_cold)
     source = _source(job if chosen is None else resolved(job, chosen), version, fresh, model, start, deep)
     return new_run(job, source, "forecast", info, limits, fresh, model=model, start=start, tuning=tuning, deep=deep)
 

@@ -26,6 +26,7 @@ from udfs.board import COST, METRICS, Board, board_query
 from udfs.derive_sums import ALL_WINDOWS
 from udfs.errors import InputError
 from udfs.lake import Lake
+from udfs.results import DEEPAR
 from udfs.views import existing_tables
 
 if TYPE_CHECKING:
@@ -134,6 +135,11 @@ def render(board: Leaderboard, form: BoardFormat = "table", console: Console | N
     headings = [_HEADINGS.get(n, n) if n != "value" else str(board.segment) for n in names]
     out.print(table(headings, cells, title=title))
     out.print("* on the Pareto front: no other model is both cheaper and better", highlight=False)
+    if any(row["model"] == DEEPAR for row in board.rows):
+        out.print(
+            f"{DEEPAR} costs what predicting costs (not known on a GPU); training stands in the table `models`",
+            highlight=False,
+        )
 
 
 _HEADINGS = {

@@ -64,12 +64,15 @@ class DeepForecasts:
 NO_FORECASTS = DeepForecasts()
 
 
-def find_forecasts(lake: Lake, series_version: int, runs: Sequence[str], cold: tuple[str, ...]) -> DeepForecasts:
+def find_forecasts(
+    lake: Lake, decided: str, series_version: int, runs: Sequence[str], cold: tuple[str, ...]
+) -> DeepForecasts:
     """The forecasts of the first of some runs that has any, made from this version of `series`: others are of other
-    data, and maybe of other days."""
+    data, and maybe of other days. None where no decision asks for them: decided: the run whose `selection` is followed;
+    cold: segments whose new items take them."""
     from pyspark.sql import functions as F
 
-    if not lake.exists(RESULTS_DEEPAR):
+    if not lake.exists(RESULTS_DEEPAR) or not (cold or names_deepar(lake, decided)):
         return DeepForecasts(cold=cold)
     version = lake.version(RESULTS_DEEPAR)
     rows = lake.read(RESULTS_DEEPAR, version).where(F.col("stage") == "forecast")
@@ -86,9 +89,11 @@ def names_deepar(lake: Lake, run_id: str) -> bool:
     """Whether the global model is among the models that `selection` gives the series of a run."""
     from pyspark.sql import functions as F
 
-    if not lake.exists(RESULTS_DEEPAR):
+    if not (lake.exists(RESULTS_DEEPAR) and lake.exists("selection")):
         return False
     rows = lake.read("selection").where(F.col("run_id") == run_id)
+    if "weights" not in rows.columns:  # written by an earlier version
+        return False
     return not rows.where(F.map_contains_key("weights", DEEPAR)).limit(1).isEmpty()
 
 
