@@ -68,8 +68,10 @@ def find_forecasts(
     lake: Lake, decided: str, series_version: int, runs: Sequence[str], cold: tuple[str, ...]
 ) -> DeepForecasts:
     """The forecasts of the first of some runs that has any, made from this version of `series`: others are of other
-    data, and maybe of other days. None where no decision asks for them: decided: the run whose `selection` is followed;
-    cold: segments whose new items take them."""
+    data, and maybe of other days. None where no decision asks for them.
+
+    decided: the run whose `selection` is followed. cold: the segments whose new items take them.
+    """
     from pyspark.sql import functions as F
 
     if not lake.exists(RESULTS_DEEPAR) or not (cold or names_deepar(lake, decided)):
