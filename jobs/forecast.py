@@ -50,11 +50,12 @@ def forecast(
     run_id: the run; None takes the newest of this config that has a selection. model: one model for all series in
     place of a selection; a config with one model (a segment) needs neither. predictor: a run whose selection, weights
     and calibration are applied to today's data in a new run, and with `refit` warm or never its parameters. A run
-    whose forecasts are there already is done again as a new run, by its selection, when `series` has changed since, the
-    global model has been chosen since, or other limits (where, items) are given; otherwise nothing is left to do and only the tables are derived anew. A run
-    that was cut off goes on. A run with more series in fallback than limits.max_failed_share is finished but not
-    published, and ThresholdError is raised: readers keep the last good run, and `udfs.runs.publish` overrules. Raises
-    InputError where there is no selection, and for a run of another config.
+    whose forecasts are there already is done again as a new run, by its selection, when `series` has changed since,
+    the global model has been chosen since, or other limits (where, items) are given; otherwise nothing is left to do
+    and only the tables are derived anew. A run that was cut off goes on. A run with more series in fallback than
+    limits.max_failed_share is finished but not published, and ThresholdError is raised: readers keep the last good
+    run, and `udfs.runs.publish` overrules. Raises InputError where there is no selection, and for a run of another
+    config.
     """
     job = open_job(config, spark, overrides=overrides)
     info = ingested(job)
