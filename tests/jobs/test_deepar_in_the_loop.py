@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyspark.sql import functions as F
 from series_table import START, history, local_batch, record, write_series
 
 import forecasting
@@ -19,9 +20,12 @@ from jobs.forecast import forecast
 from jobs.leaderboard import leaderboard
 from jobs.select import select
 from udfs.config import Config, load_config
+from udfs.contest import Contest, standing
+from udfs.deep_forecasts import find_forecasts
 from udfs.delta_files import arrow_schema, replace_rows
-from udfs.derive import derive_backtest, derive_selection
+from udfs.derive import derive_backtest
 from udfs.derive_metrics import SELECTED
+from udfs.derive_sums import series_sums
 from udfs.lake import Lake
 from udfs.schemas import RESULTS_DEEPAR
 from udfs.views import register_views
@@ -143,7 +147,7 @@ def test_deepar_is_a_model_of_the_run(
     done = forecast(config, spark)
     assert done.run_id != first
     assert done.published
-    assert forecast(config, spark).run_id == done.run_id, "and only once"
+    assert done.plan.deepar == first
     mine = forecasts(lake, done.run_id)
     for k in range(4):
         rows = mine[f"i{k}"]
@@ -201,19 +205,17 @@ def test_deepar_is_a_model_of_the_run(
     members = lake.read("results").where("run_id = 'today' AND model = 'deepar' AND stage = 'forecast'")
     assert {row["item_id"] for row in members.collect()} == {i for i, r in mixed.items() if "deepar" in r["weights"]}
 
-    # --- rows of other data are not taken: the others go on, and it is said
-    write_deepar(lake, "old", forecast_rows(lake, done.run_id, ()), series_version=lake.version("series") - 1)
-    later = forecast(config, spark, predictor=done.run_id, run_id="old")
-    rows = lake.read("results").where("run_id = 'old' AND mean IS NOT NULL").collect()
-    assert {row["item_id"] for row in rows if row["reason"] == "no_deepar_forecast"} == good
-    assert later.counts["no_deepar_forecast"] == 5
-    assert {row["model"] for row in rows} <= {"naive", "seasonal_naive"}
+    # --- rows of other data are not taken
+    version = lake.version("series")
+    assert find_forecasts(lake, first, version, ("none", "today"), ()).run_id == "today"
+    assert find_forecasts(lake, first, version + 1, ("today",), ()).version is None
 
     # --- a model that is worse where it was asked does not win for all by having been asked less
     write_deepar(lake, first, deepar_rows(lake, first, lambda row: a_bit_worse(row, ("i0", "i1"))))
-    overall = config.model_copy(update={"selection": config.selection.model_copy(update={"mode": "best_overall"})})
-    derive_selection(lake, first, overall)
-    assert "deepar" not in {row["model"] for row in chosen(lake, first).values()}
+    contest = Contest.of(config, deepar=True)
+    found = standing(series_sums(lake, first, config.quantiles).withColumn("segment", F.lit("all")), contest)
+    assert contest.models[found.best_of_all()] != "deepar"
+    assert contest.models[found.best()["all"]] != "deepar"
 
 
 def half_way(row: Any) -> list[float] | None:
