@@ -1,4 +1,4 @@
-"""The verbs of the command line for the global model: `train-deepar` and `predict-deepar`."""
+"""The verbs of the command line for the global model: `tune-deepar`, `train-deepar` and `predict-deepar`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ def train_deepar(
         bool, typer.Option("--before-backtests", help="See only what the earliest backtest window sees.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    tuned: Annotated[
+        str | None, typer.Option("--tuned", help="The tuning (tune-deepar) whose best setting is used.")
+    ] = None,
 ) -> None:
     """Train the global model DeepAR+ on the lake's series; needs no Spark, and a GPU only where there is one."""
     from jobs.cli import guarded
@@ -26,8 +29,37 @@ def train_deepar(
         import jobs.train_deepar as verb
         from jobs.tables import console
 
-        options = {"before_backtests": before_backtests, "resume": resume}
-        verb.render(verb.train(config, overrides=overrides or (), on_epoch=verb.epoch_lines(console()), **options))
+        lines = verb.epoch_lines(console())
+        found = verb.train(
+            config,
+            overrides=overrides or (),
+            before_backtests=before_backtests,
+            resume=resume,
+            tuned=tuned,
+            on_epoch=lines,
+        )
+        verb.render(found)
+
+    guarded(action)
+
+
+def tune_deepar(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Id of the tuning; made up unless given.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the tuning, or the newest one of this config.")
+    ] = False,
+) -> None:
+    """Search settings of the global model DeepAR+ before training it; needs no Spark."""
+    from jobs.cli import guarded
+
+    def action() -> None:
+        import jobs.tune_deepar as verb
+        from jobs.tables import console
+
+        lines = verb.trial_lines(console())
+        verb.render(verb.tune(config, overrides=overrides or (), run_id=run_id, resume=resume, on_trial=lines))
 
     guarded(action)
 
