@@ -1,15 +1,21 @@
-"""What the global model answers for series that are made ready: rows of `results`, and how good they are."""
+"""A global model and the run that it answers for; its answers for series made ready: rows of `results`, and how good
+they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from forecasting.evaluation.metrics import row_statistics
+from jobs.context import ConfigSource
+from jobs.deepar_lake import check_libraries, device_of, open_model
 from udfs.arrow import list_buffers
-from udfs.deep_source import DEEPAR, metadata_of
+from udfs.config import load_config
+from udfs.deep_source import DEEPAR, DeepSource, find_run, metadata_of, open_source
 from udfs.errors import InputError
 from udfs.parts import Part
 from udfs.spec import ModelSpec, TaskSpec
@@ -22,6 +28,52 @@ if TYPE_CHECKING:
 
 NO_UNIT = -1
 """These rows belong to no work unit of the run's plan."""
+
+
+OnProgress = Callable[[int, int], None]
+"""Called with (series done, of all)."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model, what was told of it, and the series of the run that it answers for."""
+
+    run_id: str
+    model_id: str
+    model: DeepAR
+    about: Mapping[str, Any]
+    source: DeepSource
+
+    @classmethod
+    def of(cls, config: ConfigSource, overrides: Iterable[str], model: str | None, run_id: str | None) -> Opened:
+        """model: an id of the table `models`, or a model folder; None: the newest. run_id: the run to join, whose
+        version of the data is read; None: the newest of this config.
+
+        Raises InputError where torch is missing, for a lake that is empty or in a catalog, and a model that is not
+        there, was made for another frequency or a shorter horizon, or needs what the data lack.
+        """
+        check_libraries()
+        loaded = load_config(config, overrides)
+        run = find_run(loaded, run_id)
+        network, about = open_model(loaded, model, device_of(loaded))
+        source = open_source(loaded, run=run)
+        _check_fits(network, source)
+        return cls(run.run_id, str(about.get("model_id", model)), network, about, source)
+
+
+def _check_fits(model: DeepAR, source: DeepSource) -> None:
+    """Raise InputError for a model that does not fit the data."""
+    config, facts = source.config, model.facts
+    problems = []
+    if config.horizon > facts.horizon:
+        problems.append(f"the horizon is {config.horizon}, the model was trained for at most {facts.horizon}")
+    if source.frequency.name != facts.frequency:
+        problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
+    for name in (*(c.name for c in facts.categories), *(n.name for n in facts.numbers)):
+        if name not in config.data.attributes:
+            problems.append(f"the model reads the metadata column {name!r}, which the config does not have")
+    if problems:
+        raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
 
 
 def metadata_for(model: DeepAR, part: Part) -> ItemMetadata:
@@ -60,4 +112,4 @@ def answered(model: DeepAR, part: Part, spec: TaskSpec) -> pa.RecordBatch:
     return whole_rows(part, answer, ModelSpec(DEEPAR), spec, np.array([NO_UNIT], dtype=np.int32))
 
 
-__all__ = ["answered", "metadata_for", "scored"]
+__all__ = ["OnProgress", "Opened", "answered", "metadata_for", "scored"]

@@ -13,7 +13,7 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,9 @@ from rich.console import Console
 from forecasting.evaluation.metrics import Layout, ratios
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_lake import check_libraries, device_of, open_model
-from jobs.deepar_rows import answered, scored
+from jobs.deepar_rows import OnProgress, Opened, answered, scored
 from udfs.arrow import repeated
-from udfs.config import load_config
-from udfs.deep_source import DeepSource, find_run, not_done, open_source
+from udfs.deep_source import DeepSource, not_done
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
@@ -40,7 +38,6 @@ from udfs.spec import Stage
 if TYPE_CHECKING:
     from forecasting.deepar import DeepAR
 
-OnProgress = Callable[[int, int], None]
 SHOWN = ("mean_wQL", "WAPE", "RMSE", "MASE", "bias")
 
 
@@ -74,37 +71,18 @@ def predict(
     Raises InputError where torch is missing, for a lake that is empty or in a catalog, a model that is not there, was
     made for another frequency or a shorter horizon, needs what the data lack, or has seen what its backtests ask for.
     """
-    check_libraries()
     started = time.perf_counter()
-    loaded = load_config(config, overrides)
-    run = find_run(loaded, run_id)
-    network, about = open_model(loaded, model, device_of(loaded))
-    source = open_source(loaded, run=run)
-    _check(network, about, source, backtest)
+    opened = Opened.of(config, overrides, model, run_id)
+    source = opened.source
+    if backtest:
+        _check_unseen(opened.about, source)
     stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
-    done = Predicted(run.run_id, str(about.get("model_id", model)), notes=tuple(not_done(loaded)))
-    schema = table_schemas(layout_of(loaded))[RESULTS_DEEPAR]
-    rows = _rows(network, source, stages, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": run.run_id, "stage": stages})
+    done = Predicted(opened.run_id, opened.model_id, notes=tuple(not_done(source.config)))
+    schema = table_schemas(layout_of(source.config))[RESULTS_DEEPAR]
+    rows = _rows(opened.model, source, stages, done, arrow_schema(schema), on_progress)
+    done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id, "stage": stages})
     done.seconds = time.perf_counter() - started
     return done
-
-
-def _check(model: DeepAR, about: Mapping[str, Any], source: DeepSource, backtest: bool) -> None:
-    """Raise InputError for a model that does not fit the data or would flatter itself."""
-    config, facts = source.config, model.facts
-    problems = []
-    if config.horizon > facts.horizon:
-        problems.append(f"the horizon is {config.horizon}, the model was trained for at most {facts.horizon}")
-    if source.frequency.name != facts.frequency:
-        problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
-    for name in (*(c.name for c in facts.categories), *(n.name for n in facts.numbers)):
-        if name not in config.data.attributes:
-            problems.append(f"the model reads the metadata column {name!r}, which the config does not have")
-    if problems:
-        raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
-    if backtest:
-        _check_unseen(about, source)
 
 
 def _check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:

@@ -136,10 +136,12 @@ class _Judge:
 
     @classmethod
     def of(cls, source: DeepSource) -> _Judge:
-        """Of the series that are sampled: those with the smallest hashes among all that have a history."""
+        """Of the series that are sampled: those with the smallest hashes among all that begin before the windows."""
         held = source.series
         hashes = key_hashes(joined_keys(held.batch(0, len(held)), source.config.key))
-        there = np.flatnonzero(held.lengths > 0)
+        first = source.frequency.ordinals(held.start)
+        end = source.end if source.config.forecast_start == "global" else first + held.lengths - 1
+        there = np.flatnonzero((held.lengths > 0) & (end - first + 1 > source.plan.span))
         chosen = np.zeros(len(held), dtype=bool)
         chosen[there[np.argsort(hashes[there], kind="stable")[: source.config.deepar.tuning.sample]]] = True
         sample, spec = replace(source, series=held.only(chosen)), source.spec("backtest")

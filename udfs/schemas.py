@@ -12,6 +12,7 @@ from dataclasses import replace
 from forecasting.levels import quantile_column
 from udfs.calibration_schema import calibration_schema
 from udfs.cold_schema import cold_pool_schema, neighbours_schema
+from udfs.deepar_schema import impacts_schema, scenarios_schema
 from udfs.events_schema import events_schema
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
@@ -389,6 +390,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         forgotten_schema(),
         models_schema(),
         replace(_results(layout), name=RESULTS_DEEPAR),
+        impacts_schema(layout),
+        scenarios_schema(layout),
     )
     return {table.name: table for table in tables}
 
