@@ -96,6 +96,10 @@ def asked(config: Config, folder: Path, text: str, **more: Any) -> dict[tuple[st
     return forecasts(config)
 
 
+def moments(days: list[np.datetime64]) -> pa.Array:
+    return pa.array(np.array(days, dtype="M8[us]"))
+
+
 def items_of(found: dict[tuple[str, str, int], Any], scenario: str) -> dict[tuple[str, int], Any]:
     return {key[1:]: value for key, value in found.items() if key[0] == scenario}
 
@@ -133,7 +137,7 @@ def test_the_baseline_is_the_runs_forecast_which_stays(config: Config, tmp_path:
     predict(config, run_id="first")
     before = rows_of(config, "results_deepar")
     base = items_of(asked(config, tmp_path, "dear: {changes: [price * 1.1]}", run_id="first"), "baseline")
-    assert rows_of(config, "results_deepar") == before
+    assert repr(rows_of(config, "results_deepar")) == repr(before)
     for row in before:
         for step in range(1, H + 1):
             wanted = (row["mean"][step - 1], *row["quantiles"][3 * (step - 1) : 3 * step])
@@ -156,7 +160,7 @@ def test_the_baseline_is_the_runs_forecast_which_stays(config: Config, tmp_path:
 def test_replaced_prices_are_those_of_a_change(config: Config, tmp_path: Path, kind: str) -> None:
     """An item's two days by replacement and by conditions give the same; no other item moves."""
     days = [np.datetime64("2024-01-01") + DAYS + h for h in (1, 2, 3)]
-    labels = [str(day) for day in days] if kind == "csv" else pa.array(days, pa.timestamp("us"))
+    labels = [str(day) for day in days] if kind == "csv" else moments(days)
     table = pa.table({"item_id": ["i03"] * 3, "timestamp": labels, "price": [2.0, 2.0, None]})
     place = tmp_path / ("prices" if kind == "delta" else f"prices.{kind}")
     if kind == "parquet":
@@ -205,7 +209,7 @@ def test_every_mistake_of_a_file_is_named(config: Config, tmp_path: Path) -> Non
     pyarrow.csv.write_csv(
         pa.table({"item_id": ["i00"], "timestamp": ["soon"], "price": ["cheap"]}), tmp_path / "odd.csv"
     )
-    days = pa.array([np.datetime64("2024-01-01") + DAYS + h for h in (-1, H, 0, 0)], pa.timestamp("us"))
+    days = moments([np.datetime64("2024-01-01") + DAYS + h for h in (-1, H, 0, 0)])
     late = pa.table({"item_id": ["i00", "i00", "i01", "other"], "timestamp": days, "price": [1.0] * 4})
     pyarrow.parquet.write_table(late, tmp_path / "late.parquet")
     text = """
