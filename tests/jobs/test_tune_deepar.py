@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from deepar_lake import DAYS, SETTINGS, H, config_of, truth, written
 
@@ -20,7 +22,7 @@ from jobs.train_deepar import train, training_set  # noqa: E402
 from jobs.tune_deepar import judging, tune  # noqa: E402
 from udfs.config import Config  # noqa: E402
 from udfs.deep_source import open_source  # noqa: E402
-from udfs.delta_files import open_table, read_rows  # noqa: E402
+from udfs.delta_files import arrow_schema, open_table, read_rows, replace_rows  # noqa: E402
 from udfs.errors import InputError  # noqa: E402
 from udfs.lake import Lake  # noqa: E402
 from udfs.tuning_schema import tuning_schema  # noqa: E402
@@ -171,6 +173,18 @@ def test_histories_that_are_too_short_are_said(config: Config, tmp_path: Path) -
     written(tmp_path)
     with pytest.raises(InputError, match="longest history"):
         tune(tuned_config(tmp_path, windows=13))
+
+
+def test_a_table_of_an_older_version_gets_the_column_that_it_lacks(tmp_path: Path) -> None:
+    written(tmp_path)
+    config = tuned_config(tmp_path, trials=1)
+    schema = tuning_schema()
+    older = replace(schema, columns=tuple(column for column in schema.columns if column.name != "curve"))
+    local = pa.RecordBatch.from_pylist([{"run_id": "local", "model": "ets", "trial": 0}], schema=arrow_schema(older))
+    replace_rows(Path(str(config.lake.path)), older, iter([local]), {"run_id": "local"})
+    tune(config, run_id="ours")
+    assert [len(row["curve"]) for row in rows_of(config, "ours")] == [3]
+    assert [row["curve"] for row in rows_of(config, "local")] == [None]
 
 
 @pytest.mark.spark
