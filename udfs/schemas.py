@@ -224,11 +224,7 @@ def _results(layout: Layout) -> TableSchema:
             _required("n_obs", "bigint", "observations seen"),
             _required("n_filled", "bigint", "filled points seen"),
             _required("n_clipped", "bigint", "values that a bound changed"),
-            _c(
-                "n_masked",
-                "bigint",
-                "points of the history that are masked or closed",
-            ),
+            _c("n_masked", "bigint", "points of the history that are masked or closed"),
             _c("n_closed", "bigint", "steps that are closed: their forecast is 0"),
             _required("evaluations", "bigint", "likelihood passes spent"),
             _c("parameters", "array<double>", "fitted parameters, in the model's order"),
