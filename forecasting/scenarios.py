@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -243,7 +244,7 @@ def _replace(
         future[name][row[chosen], step[chosen]] = values[chosen]
 
 
-def _compared(left: npt.NDArray[np.generic], comparison: str, right: float | int) -> BoolArray:
+def _compared(left: npt.NDArray[Any], comparison: str, right: float | int) -> BoolArray:
     """NaN meets nothing but `!=`."""
     made = {
         "=": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right,
@@ -267,7 +268,7 @@ def _number(text: str | None) -> float | None:
 
 def _some(keys: Sequence[str], mask: BoolArray) -> str:
     """The distinct keys where a mask is true, the first ten of them named."""
-    names = list(dict.fromkeys(keys[i].replace(KEY_SEPARATOR, "/") for i in np.flatnonzero(mask)))
+    names = list(dict.fromkeys(keys[i].replace(KEY_SEPARATOR, "/") for i in np.flatnonzero(mask).tolist()))
     shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
     return f"{len(names)} item{'s' if len(names) > 1 else ''} ({shown})"
 

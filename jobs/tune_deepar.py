@@ -86,7 +86,9 @@ def tune(
         raise InputError("optuna, which searches the settings, is not installed: pip install 'almanac[tune]'")
     loaded = load_config(config, overrides)
     rows = _rows_of(loaded, run_id, resume)
-    same = rows[0] if rows else {"run_id": run_id or new_run_id(), "started_at": datetime.now(timezone.utc)}
+    same: Mapping[str, Any] = (
+        rows[0] if rows else {"run_id": run_id or new_run_id(), "started_at": datetime.now(timezone.utc)}
+    )
     source = judging(open_source(loaded, version=same.get("series_version")))
     judge = _Judge.of(source)
     constants = {
