@@ -13,7 +13,7 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,30 +22,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from forecasting.evaluation.metrics import Layout, ratios, row_statistics
+from forecasting.evaluation.metrics import Layout, ratios
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_lake import check_libraries, device_of, open_model
-from udfs.arrow import list_buffers, repeated
-from udfs.config import load_config
-from udfs.deep_source import DEEPAR, DeepSource, find_run, metadata_of, not_done, open_source
+from jobs.deepar_rows import OnProgress, Opened, answered, scored
+from udfs.arrow import repeated
+from udfs.deep_source import DeepSource, not_done
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
-from udfs.parts import Part, parts_of, pieces
+from udfs.parts import parts_of, pieces
 from udfs.schemas import RESULTS_DEEPAR, table_schemas
-from udfs.spec import ModelSpec, Stage, TaskSpec
-from udfs.task import answered
+from udfs.spec import Stage
 
 if TYPE_CHECKING:
-    from forecasting import Forecast
-    from forecasting.batch import FloatArray
     from forecasting.deepar import DeepAR
 
-OnProgress = Callable[[int, int], None]
 SHOWN = ("mean_wQL", "WAPE", "RMSE", "MASE", "bias")
-NO_UNIT = -1
-"""These rows belong to no work unit of the run's plan."""
 
 
 @dataclass
@@ -78,37 +71,18 @@ def predict(
     Raises InputError where torch is missing, for a lake that is empty or in a catalog, a model that is not there, was
     made for another frequency or a shorter horizon, needs what the data lack, or has seen what its backtests ask for.
     """
-    check_libraries()
     started = time.perf_counter()
-    loaded = load_config(config, overrides)
-    run = find_run(loaded, run_id)
-    network, about = open_model(loaded, model, device_of(loaded))
-    source = open_source(loaded, run=run)
-    _check(network, about, source, backtest)
+    opened = Opened.of(config, overrides, model, run_id)
+    source = opened.source
+    if backtest:
+        _check_unseen(opened.about, source)
     stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
-    done = Predicted(run.run_id, str(about.get("model_id", model)), notes=tuple(not_done(loaded)))
-    schema = table_schemas(layout_of(loaded))[RESULTS_DEEPAR]
-    rows = _rows(network, source, stages, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": run.run_id, "stage": stages})
+    done = Predicted(opened.run_id, opened.model_id, notes=tuple(not_done(source.config)))
+    schema = table_schemas(layout_of(source.config))[RESULTS_DEEPAR]
+    rows = _rows(opened.model, source, stages, done, arrow_schema(schema), on_progress)
+    done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id, "stage": stages})
     done.seconds = time.perf_counter() - started
     return done
-
-
-def _check(model: DeepAR, about: Mapping[str, Any], source: DeepSource, backtest: bool) -> None:
-    """Raise InputError for a model that does not fit the data or would flatter itself."""
-    config, facts = source.config, model.facts
-    problems = []
-    if config.horizon > facts.horizon:
-        problems.append(f"the horizon is {config.horizon}, the model was trained for at most {facts.horizon}")
-    if source.frequency.name != facts.frequency:
-        problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
-    for name in (*(c.name for c in facts.categories), *(n.name for n in facts.numbers)):
-        if name not in config.data.attributes:
-            problems.append(f"the model reads the metadata column {name!r}, which the config does not have")
-    if problems:
-        raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
-    if backtest:
-        _check_unseen(about, source)
 
 
 def _check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
@@ -145,48 +119,17 @@ def _rows(
         for batch in source.batches():
             for piece in pieces(batch, spec):
                 for part, _ in parts_of(piece, spec):
-                    made = _answered(model, part, spec)
+                    made = answered(model, part, spec)
                     counted = pc.value_counts(made.column("status")).to_pylist()
                     done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
                     if part.actuals is not None and not part.short:
-                        sums += _scored(made, part, spec)
+                        sums += scored(made, part, spec)
                     yield _whole(made, done.run_id, stage, schema)
                 seen += len(piece)
                 if on_progress is not None:
                     on_progress(seen, total)
     if "backtest" in stages:
         done.metrics.update({name: float(value) for name, value in ratios(sums, levels).items()})
-
-
-def _scored(made: pa.RecordBatch, part: Part, spec: TaskSpec) -> FloatArray:
-    """The sums of some backtest rows."""
-    mean, quantiles, actual = (list_buffers(made.column(name))[0] for name in ("mean", "quantiles", "actuals"))
-    shape = (len(made), spec.horizon)
-    rows = row_statistics(
-        mean.reshape(shape),
-        quantiles.reshape(*shape, -1),
-        actual.reshape(shape),
-        part.scale.reshape(-1),
-        spec.quantiles,
-        rmsse_scale=part.squared_scale.reshape(-1),
-    )
-    return np.asarray(rows.sum(axis=0), dtype=np.float64)
-
-
-def _answered(model: DeepAR, part: Part, spec: TaskSpec) -> pa.RecordBatch:
-    facts = model.facts
-
-    def answer(rows: Part) -> Forecast:
-        names = [c.name for c in facts.categories], [n.name for n in facts.numbers]
-        metadata = metadata_of(rows.source, rows.positions, *names)
-        try:
-            return model.predict(
-                rows.series, spec.horizon, spec.quantiles, metadata, ends=rows.ends, seed=spec.seed, bounds=spec.bounds
-            )
-        except ValueError as error:
-            raise InputError(f"the model cannot forecast these series: {error}") from error
-
-    return answered(part, answer, ModelSpec(DEEPAR), spec, np.array([NO_UNIT], dtype=np.int32))
 
 
 def _whole(made: pa.RecordBatch, run_id: str, stage: str, schema: pa.Schema) -> pa.RecordBatch:

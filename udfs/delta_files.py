@@ -128,7 +128,14 @@ def replace_rows(lake: Path, schema: TableSchema, rows: Iterator[pa.RecordBatch]
     if not DeltaTable.is_deltatable(folder):
         DeltaTable.create(folder, types, mode="ignore", partition_by=partition, configuration=_PROPERTIES)
     reader = pa.RecordBatchReader.from_batches(types, rows)
-    write_deltalake(folder, reader, mode="overwrite", predicate=_predicate(where), partition_by=partition)
+    write_deltalake(
+        folder,
+        reader,
+        mode="overwrite",
+        predicate=_predicate(where),
+        partition_by=partition,
+        schema_mode="merge",  # a table of an older version gets the columns that it lacks
+    )
     return int(DeltaTable(folder).version())
 
 

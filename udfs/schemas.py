@@ -12,6 +12,7 @@ from dataclasses import replace
 from forecasting.levels import quantile_column
 from udfs.calibration_schema import calibration_schema
 from udfs.cold_schema import cold_pool_schema, neighbours_schema
+from udfs.deepar_schema import impacts_schema, scenarios_schema
 from udfs.events_schema import events_schema
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
@@ -223,11 +224,7 @@ def _results(layout: Layout) -> TableSchema:
             _required("n_obs", "bigint", "observations seen"),
             _required("n_filled", "bigint", "filled points seen"),
             _required("n_clipped", "bigint", "values that a bound changed"),
-            _c(
-                "n_masked",
-                "bigint",
-                "points of the history that are masked or closed",
-            ),
+            _c("n_masked", "bigint", "points of the history that are masked or closed"),
             _c("n_closed", "bigint", "steps that are closed: their forecast is 0"),
             _required("evaluations", "bigint", "likelihood passes spent"),
             _c("parameters", "array<double>", "fitted parameters, in the model's order"),
@@ -389,6 +386,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         forgotten_schema(),
         models_schema(),
         replace(_results(layout), name=RESULTS_DEEPAR),
+        impacts_schema(layout),
+        scenarios_schema(layout),
     )
     return {table.name: table for table in tables}
 
