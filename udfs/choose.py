@@ -13,8 +13,8 @@ from udfs.blend import (
     Calibration,
     blended_backtests,
     calibration,
-    factor_rows,
     final_backtests,
+    selection_with_factors,
 )
 from udfs.calibration_table import write_calibration
 from udfs.config import Config
@@ -24,7 +24,7 @@ from udfs.derive_sums import kept
 from udfs.lake import Lake
 from udfs.learn_weights import learn_weights
 from udfs.members import ENSEMBLE
-from udfs.runs import find
+from udfs.runs import Run, find
 from udfs.segments import with_segment
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 def blender_of(config: Config) -> Blender:
     """How a config's members become one forecast."""
     windows, bounds = config.backtest.windows, config.bounds.of_forecasts
-    return Blender(config.selection.mode, config.quantiles, config.horizon, windows, bounds)
+    single = config.selection.mode.startswith("best_")
+    return Blender(config.selection.mode, config.quantiles, config.horizon, windows, bounds, single)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterato
     """Choose for every series of `sums` and calibrate; nothing is written but by what is yielded, inside the block."""
     lake.ensure("selection", "calibration", "results")
     run = find(lake, run_id)
-    everyone = _with_skipped(lake, run_id, sums)
+    everyone = sums if _none_skipped(run) else _with_skipped(lake, run_id, sums)
     series = with_segment(lake, everyone, config, run.series_version if run else None)
     blender = blender_of(config)
     with (
@@ -74,9 +75,14 @@ def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterato
         found = Calibration.none(blender)
         if config.calibration.method == "conformal":
             found = calibration(blended, blender, config.calibration.series_points)
-        factors = factor_rows(lake, blended, blender, found)
-        rows = selection.drop("factors").join(factors, list(lake.layout.key), "left")
+        rows = selection_with_factors(lake, blended, blender, found)
         yield Decisions(lake, run_id, rows, final_backtests(lake, run_id, blended, blender, found), found)
+
+
+def _none_skipped(run: Run | None) -> bool:
+    """Whether the run's own counts say that no series was too short for a window; False where it has none."""
+    counts = {} if run is None else run.counts
+    return any(name.startswith("backtest_") for name in counts) and "backtest_skipped" not in counts
 
 
 def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:

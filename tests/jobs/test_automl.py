@@ -137,6 +137,34 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
             assert row["status"] == "ok"
 
 
+@pytest.mark.parametrize("mode", ["best_per_series", "ensemble"])
+def test_log_loss_of_what_was_selected_is_the_chosen_models_own_where_it_is_one(made: Any, mode: str) -> None:
+    config, lake, run = made(mode)
+    chosen = decisions(lake, run)
+    where = f"run_id = '{run.run_id}' AND scope = 'item' AND window > 0"
+    metrics = {(r["item_id"], r["model"], r["window"]): r for r in lake.read("metrics").where(where).collect()}
+    own = backtests(lake, run)
+    seen = set()
+    for (item, model, window), row in metrics.items():
+        if model != "selected":
+            continue
+        source = row["log_loss_source"]
+        seen.add(source)
+        if mode == "ensemble":
+            assert source == "quantiles"
+            continue
+        name = chosen[item]["model"]
+        density = own[item, name, window]["log_density"]
+        assert source == ("quantiles" if density is None else "model")
+        expected = metrics[item, name, window]["log_loss"]
+        if density is not None:  # every density here is finite
+            known = [-d for d, y in zip(density, own[item, name, window]["actuals"], strict=True) if not np.isnan(y)]
+            assert expected == pytest.approx(sum(known) / len(known))
+        assert row["log_loss"] == pytest.approx(expected, rel=1e-12)
+    assert ("model" if mode == "best_per_series" else "quantiles") in seen
+    assert config.calibration.method == "none"
+
+
 def _losses(config: Config, lake: Lake, run: Run) -> dict[str, dict[str, float]]:
     """item -> model -> summed quantile loss over the windows, by a plain loop."""
     out: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
