@@ -20,7 +20,8 @@ from udfs.arrow import repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models
 from udfs.contest import Contest, Field, Standing, contest_field
-from udfs.derive_sums import ArrowStep, in_pieces
+from udfs.derive_sums import in_pieces
+from udfs.gathering import ArrowStep
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
 from udfs.members import ENSEMBLE
