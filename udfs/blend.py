@@ -1,7 +1,7 @@
 """The backtests of what was selected: each series' members blended, calibrated and kept like any model's backtests.
 
-The rows go to `results` with stage `selection` and model `selected`. A window's intervals are calibrated by the other
-windows, so what the rows show of coverage was not fitted to them.
+The rows go to `results` with stage `selection` and model `selected`. A window is blended with the weights that the
+other windows give and calibrated by these, so what the rows show was not fitted to it; only with one window it was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from udfs.arrow import fixed_lists, nulls, repeated
 from udfs.derive_sums import SELECTED, packed, unpacked
 from udfs.gathering import ArrowStep
 from udfs.lake import Lake, quoted
-from udfs.member_rows import PIECE_NUMBERS, RowForm, member_rows, pack_step
+from udfs.member_rows import MEMBERS, OTHERS, PIECE_NUMBERS, RowForm, member_rows, pack_step
 from udfs.weights import dense_weights
 
 if TYPE_CHECKING:
@@ -73,62 +73,77 @@ class Blender:
         return blend(forecasts, weights)
 
 
-def blended_backtests(lake: Lake, run_id: str, selection: DataFrame, blender: Blender) -> DataFrame:
-    """The rows of `selection` with flat arrays over each series' windows, packed: `state`, `starts`, `scales` and
-    `squared` (of MASE and RMSSE) [W], `numbers` [W H (1 + Q)], `actual` [W H] and, where the method picks one model,
-    its own `density` of the actuals [W H]. A series without a forecast in any window has state 0 everywhere."""
+def blended_backtests(
+    lake: Lake, run_id: str, selection: DataFrame, blender: Blender, models: Sequence[str]
+) -> DataFrame:
+    """The rows of `selection` (with OTHERS, weights of `models`, and MEMBERS) with flat arrays over each series'
+    windows, packed: `state`, `starts`, `scales` and `squared` (of MASE and RMSSE) [W], `numbers` [W H (1 + Q)],
+    `actual` [W H] and, where the method picks one model, its own `density` of the actuals [W H]. A series without a
+    forecast in any window has state 0 everywhere."""
     from pyspark.sql import functions as F
 
     key = lake.layout.key
     results = lake.read("results").where(
         (F.col("run_id") == run_id) & (F.col("stage") == "backtest") & (F.col("status") != "skipped")
     )
-    used = [r["model"] for r in selection.select(F.explode(F.map_keys("weights")).alias("model")).distinct().collect()]
-    wanted = results.where(F.col("model").isin(used)).select(
+    named = {r["model"] for r in selection.select(F.explode(MEMBERS).alias("model")).distinct().collect()}
+    names = [name for name in models if name in named]
+    wanted = results.where(F.col("model").isin(names)).select(
         *key, "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale",
         F.col("rmsse_scale") if "rmsse_scale" in results.columns else F.lit(None).cast("double").alias("rmsse_scale"),
         "status", *(("log_density",) if blender.single and "log_density" in results.columns else ()),
     )  # fmt: skip
     schema = lake.schemas["results"]
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in key)
-    narrow = wanted.mapInArrow(pack_step(key, sorted(used), blender.form), f"{ddl}, numbers binary")
+    narrow = wanted.mapInArrow(pack_step(key, names, blender.form), f"{ddl}, numbers binary")
     joined = selection.join(narrow.groupBy(*key).agg(F.collect_list("numbers").alias("rows")), list(key), "left")
     chosen = [c for c in lake.schemas["selection"].columns if c.name != "factors"]
     given = ", ".join(f"{quoted(c.name)} {c.type}" for c in chosen)
-    step = _blend_step([c.name for c in chosen], sorted(used), blender)
+    step = _blend_step([c.name for c in chosen], models, names, blender)
     return joined.mapInArrow(step, ", ".join([given, *(f"{name} binary" for name in _FLAT)]))
 
 
-def _blend_step(kept: Sequence[str], models: Sequence[str], blender: Blender) -> ArrowStep:
+def _blend_step(kept: Sequence[str], models: Sequence[str], used: Sequence[str], blender: Blender) -> ArrowStep:
+    places = [models.index(name) for name in used]
+
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        size = max(1, PIECE_NUMBERS // (max(len(models), 1) * blender.windows * blender.form.numbers))
+        size = max(1, PIECE_NUMBERS // (max(len(used), 1) * blender.windows * blender.form.numbers))
         for batch in batches:
             for begin in range(0, len(batch), size):
-                yield _blended(batch.slice(begin, size), kept, models, blender)
+                part = batch.slice(begin, size)
+                weights = unpacked(part.column(OTHERS), blender.windows * len(models))
+                weights = weights.reshape(len(part), -1, len(models))[..., places]
+                yield _blended(part, kept, weights, dense_weights(part.column("weights"), used), blender)
 
     return run
 
 
-def _blended(batch: pa.RecordBatch, kept: Sequence[str], models: Sequence[str], blender: Blender) -> pa.RecordBatch:
+def _blended(
+    batch: pa.RecordBatch, kept: Sequence[str], weights: FloatArray, final: FloatArray, blender: Blender
+) -> pa.RecordBatch:
+    """weights: [N, W, M], of each window. final: [N, M], for windows where none of these has a forecast."""
     n, windows, horizon = len(batch), blender.windows, blender.horizon
     series, rows = member_rows(batch.column("rows"), blender.form)
-    weights = dense_weights(batch.column("weights"), models)
-    mine = weights[series, rows.model] > 0
+    finite = np.isfinite(rows.forecast).all(axis=1)
+    has = np.zeros(weights.shape, dtype=bool)
+    has[series[finite], rows.window[finite], rows.model[finite]] = True
+    weights = np.where((has & (weights > 0)).any(axis=2, keepdims=True), weights, final[:, None])
+    mine = weights[series, rows.window, rows.model] > 0
     series, rows = series[mine], rows.take(mine)
     model, window = rows.model, rows.window
-    table = np.full((n, windows, len(models), horizon * blender.width), np.nan)
+    table = np.full((*weights.shape, horizon * blender.width), np.nan)
     table[series, window, model] = rows.forecast
     actual = np.full((n, windows, horizon), np.nan)
     actual[series, window] = rows.actual
     density = np.full((n, windows, rows.density.shape[1]), np.nan)
     density[series, window] = rows.density
-    own = np.zeros((n, windows, len(models)), dtype=bool)
+    own = np.zeros(weights.shape, dtype=bool)
     own[series, window, model] = ~rows.helped
     scales, starts = np.full((2, n, windows), np.nan), np.zeros((n, windows))
     scales[:, series, window] = rows.scales.T
     starts[series, window] = rows.start
-    flat = table.reshape(n * windows, len(models), -1)
-    out = blender.of(flat, without_fallbacks(weights[:, None], own).reshape(n * windows, -1)).reshape(n, -1)
+    flat = table.reshape(n * windows, weights.shape[2], -1)
+    out = blender.of(flat, without_fallbacks(weights, own).reshape(n * windows, -1)).reshape(n, -1)
     there = np.isfinite(out.reshape(n, windows, -1)).all(axis=2)
     parts = {
         "state": np.where(there, np.where(own.any(axis=2), OWN, HELPED), 0.0),

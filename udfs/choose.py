@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forecasting.batch import FloatArray
 from udfs.blend import (
     STAGE,
     Blender,
@@ -18,7 +19,7 @@ from udfs.blend import (
 )
 from udfs.calibration_table import write_calibration
 from udfs.config import Config
-from udfs.contest import Contest, standing
+from udfs.contest import Contest, standings
 from udfs.derive_selection import Rule, selection_rows
 from udfs.derive_sums import kept
 from udfs.lake import Lake
@@ -70,7 +71,7 @@ def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterato
     blender = blender_of(config)
     with (
         _chosen(lake, run_id, series, config) as selection,
-        kept(blended_backtests(lake, run_id, selection, blender)) as blended,
+        kept(blended_backtests(lake, run_id, selection, blender, Contest.of(config).models)) as blended,
     ):
         found = Calibration.none(blender)
         if config.calibration.method == "conformal":
@@ -101,12 +102,15 @@ def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
 
 @contextmanager
 def _chosen(lake: Lake, run_id: str, series: DataFrame, config: Config) -> Iterator[DataFrame]:
-    """Rows of `selection`, without the factors that calibration adds."""
-    contest = Contest.of(config)
-    found = standing(series, contest)
-    weights = None
+    """Rows of `selection`, without the factors that calibration adds; beside them each window's weights by the others,
+    so that what is scored was not fitted to it (with one window it is)."""
+    contest, windows = Contest.of(config), config.backtest.windows
+    left_out = range(1, windows + 1) if windows > 1 else ()
+    found = standings(series, contest, left_out)
+    learnt: Sequence[FloatArray | None] = [None] * len(found)
     if config.selection.mode == ENSEMBLE and len(contest.models) > 1:
-        weights = learn_weights(lake, run_id, series, found, config.selection.sample)
-    rule = Rule(config.selection.mode, config.selection.smallest_weight, found, weights)
-    with kept(selection_rows(lake, run_id, series, rule)) as rows:
+        learnt = learn_weights(lake, run_id, series, found, left_out, config.selection.sample)
+    choice = config.selection
+    rules = [Rule(choice.mode, choice.smallest_weight, s, w) for s, w in zip(found, learnt, strict=True)]
+    with kept(selection_rows(lake, run_id, series, rules, left_out)) as rows:
         yield rows

@@ -17,6 +17,9 @@ from udfs.gathering import ArrowStep, groups, joined
 
 PIECE_NUMBERS = 4_000_000
 """Numbers that a task holds at once."""
+OTHERS, MEMBERS = "selected:others", "selected:members"
+"""Columns beside a selection: for each window the weights of the contest's models that the other windows give, packed
+[W M] (with one window, its own), and the models that these and the series' final weights name."""
 _HEAD, _TAIL = 3, 3
 
 

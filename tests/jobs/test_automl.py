@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from series_table import history, local_batch, record, write_series
 
 from forecasting import Bounds, fit
 from jobs.backtest import backtest
 from jobs.forecast import forecast
+from jobs.leaderboard import leaderboard, render
 from jobs.run import run
 from jobs.select import select
 from udfs.config import Config, ConfigError, load_config
+from udfs.derive import derive_selection
 from udfs.errors import InputError
 from udfs.lake import Lake
 from udfs.runs import Run
@@ -93,6 +97,18 @@ def backtests(lake: Lake, run: Run, stage: str = "backtest") -> dict[tuple[str, 
     return {(r["item_id"], r["model"], r["window"]): r for r in rows}
 
 
+def by_other_windows(config: Config, lake: Lake, run: Run, window: int) -> dict[str, dict[str, float]]:
+    """item -> weights that are found where the results never had a window."""
+    from pyspark.sql import functions as F
+
+    fresh = f"{run.run_id}-{window}"
+    if not lake.read("selection").where(f"run_id = '{fresh}'").count():
+        rows = lake.read("results").where(f"run_id = '{run.run_id}' AND stage = 'backtest' AND window != {window}")
+        lake.append("results", rows.withColumn("run_id", F.lit(fresh)))
+        derive_selection(lake, fresh, config)
+    return {r["item_id"]: r["weights"] for r in lake.read("selection").where(f"run_id = '{fresh}'").collect()}
+
+
 def combined(mode: str, weights: dict[str, float], of_model: Callable[[str], np.ndarray[Any, Any]]) -> Any:
     """What the members' numbers become: their weighted mean, their trimmed mean, or their median; a plain loop."""
     members = [of_model(name) for name in weights]
@@ -114,6 +130,10 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
     batch = local_batch(config, records)
     local = {m: fit(batch, m, seed=5).predict(H, config.quantiles, bounds=Bounds(lower=0.0)) for m in MODELS}
     rows = lake.read("forecasts").where(f"run_id = '{run.run_id}'").toPandas().set_index(["item_id", "step"])
+    others = {window: by_other_windows(config, lake, run, window) for window in range(1, W + 1)}
+    assert (mode in ("mean", "median")) == all(
+        of[i] == r["weights"] for of in others.values() for i, r in chosen.items()
+    )
     for i, item in enumerate(r["item_id"] for r in records):
         weights = chosen[item]["weights"]
         assert sum(weights.values()) == pytest.approx(1.0)
@@ -130,7 +150,8 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
                 assert (item, "selected", window) not in selected
                 continue
             row = selected[item, "selected", window]
-            numbers = combined(mode, weights, lambda m, w=window, i=item: np.array(tests[i, m, w]["quantiles"]))
+            mine = others[window][item]  # what is scored was not fitted to the window
+            numbers = combined(mode, mine, lambda m, w=window, i=item: np.array(tests[i, m, w]["quantiles"]))
             np.testing.assert_allclose(row["quantiles"], numbers, rtol=1e-9, atol=1e-9)
             assert row["mase_scale"] == tests[item, "naive", window]["mase_scale"]
             assert row["rmsse_scale"] == tests[item, "naive", window]["rmsse_scale"]
@@ -140,7 +161,7 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
 @pytest.mark.parametrize("mode", ["best_per_series", "ensemble"])
 def test_log_loss_of_what_was_selected_is_the_chosen_models_own_where_it_is_one(made: Any, mode: str) -> None:
     config, lake, run = made(mode)
-    chosen = decisions(lake, run)
+    others = {window: by_other_windows(config, lake, run, window) for window in range(1, W + 1)}
     where = f"run_id = '{run.run_id}' AND scope = 'item' AND window > 0"
     metrics = {(r["item_id"], r["model"], r["window"]): r for r in lake.read("metrics").where(where).collect()}
     own = backtests(lake, run)
@@ -153,7 +174,7 @@ def test_log_loss_of_what_was_selected_is_the_chosen_models_own_where_it_is_one(
         if mode == "ensemble":
             assert source == "quantiles"
             continue
-        name = chosen[item]["model"]
+        (name,) = others[window][item]
         density = own[item, name, window]["log_density"]
         assert source == ("quantiles" if density is None else "model")
         expected = metrics[item, name, window]["log_loss"]
@@ -163,6 +184,25 @@ def test_log_loss_of_what_was_selected_is_the_chosen_models_own_where_it_is_one(
         assert row["log_loss"] == pytest.approx(expected, rel=1e-12)
     assert ("model" if mode == "best_per_series" else "quantiles") in seen
     assert config.calibration.method == "none"
+
+
+def test_one_window_is_scored_in_sample_and_the_leaderboard_says_so(
+    spark: SparkSession, records: list[dict[str, Any]], made: Any, tmp_path: Path
+) -> None:
+    config = load_config(settings(tmp_path, mode="ensemble", backtest={"windows": 1, "min_history": 14}))
+    lake = write_series(spark, config, records)
+    run = backtest(config, spark)
+    select(config, spark)
+    chosen, tests = decisions(lake, run), backtests(lake, run)
+    for (item, _, window), row in backtests(lake, run, "selection").items():
+        weights = chosen[item]["weights"]
+        numbers = combined("ensemble", weights, lambda m, i=item, w=window: np.array(tests[i, m, w]["quantiles"]))
+        np.testing.assert_allclose(row["quantiles"], numbers, rtol=1e-9, atol=1e-9)
+    for windows, board in ((1, leaderboard(config, spark)), (W, leaderboard(made("ensemble")[0], spark))):
+        assert board.in_sample == (windows == 1)
+        out = StringIO()
+        render(board, "table", Console(file=out, width=200))
+        assert ("scored in sample" in out.getvalue()) == (windows == 1)
 
 
 def _losses(config: Config, lake: Lake, run: Run) -> dict[str, dict[str, float]]:
