@@ -86,7 +86,7 @@ def blended_backtests(
     results = lake.read("results").where(
         (F.col("run_id") == run_id) & (F.col("stage") == "backtest") & (F.col("status") != "skipped")
     )
-    named = {r["model"] for r in selection.select(F.explode(MEMBERS).alias("model")).distinct().collect()}
+    named = {r["model"] for r in selection.select(F.explode(quoted(MEMBERS)).alias("model")).distinct().collect()}
     names = [name for name in models if name in named]
     wanted = results.where(F.col("model").isin(names)).select(
         *key, "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale",

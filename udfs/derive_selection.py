@@ -157,7 +157,7 @@ def selection_rows(
     rules: by all windows, and without each of those left out.
     """
     ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["selection"].columns)
-    more = f"{OTHERS} binary, {MEMBERS} array<string>"
+    more = f"{quoted(OTHERS)} binary, {quoted(MEMBERS)} array<string>"
     return sums.mapInArrow(_choice_step(lake, run_id, rules, left_out), f"{ddl}, {more}")
 
 
