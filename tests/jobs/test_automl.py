@@ -153,8 +153,8 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
                 assert (item, "selected", window) not in selected
                 continue
             row = selected[item, "selected", window]
-            mine = others[window][item]  # what is scored was not fitted to the window
-            numbers = combined(mode, mine, lambda m, w=window, i=item: np.array(tests[i, m, w]["quantiles"]))
+            of_others = others[window][item]  # what is scored was not fitted to the window
+            numbers = combined(mode, of_others, lambda m, w=window, i=item: np.array(tests[i, m, w]["quantiles"]))
             np.testing.assert_allclose(row["quantiles"], numbers, rtol=1e-9, atol=1e-9)
             assert row["mase_scale"] == tests[item, "naive", window]["mase_scale"]
             assert row["rmsse_scale"] == tests[item, "naive", window]["rmsse_scale"]
