@@ -16,10 +16,9 @@ from forecasting.frequency import Frequency
 from udfs.arrow import RELATED_PREFIX, fixed_lists, label_microseconds, list_buffers, to_series_batch
 from udfs.config import Config
 from udfs.derive_metrics import CHOSEN, metric_rows
-from udfs.derive_sums import SELECTED, STEP, in_pieces, kept, sums_by_series
+from udfs.derive_sums import SELECTED, STEP, ArrowStep, grouped, in_pieces, kept, statistics_ddl, statistics_step
 from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
-from udfs.gathering import ArrowStep
 from udfs.grid import microseconds, ordinal
 from udfs.holiday_table import REGION, TABLE
 from udfs.lake import Lake, quoted
@@ -163,8 +162,8 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
     kinds = {n: schema.column(n).type for n in (*identity, *beside, "actuals") if n not in (UNDER, OVER)}
     ddl = ", ".join(f"{quoted(n)} {kinds.get(n, 'double')}" for n in (*identity, *beside, "actuals"))
     known = both.mapInArrow(_actuals_step(reading, identity, beside), ddl)
-    sums = sums_by_series(lake, known, config.quantiles)
-    return sums.withColumn(CHOSEN, F.when(F.col(STEP).isNull(), F.col("rows")[0]["model"]))
+    statistics = known.mapInArrow(statistics_step(identity, config.quantiles, key), statistics_ddl(lake, identity))
+    return grouped(statistics, key).withColumn(CHOSEN, F.when(F.col(STEP).isNull(), F.col("rows")[0]["model"]))
 
 
 def _actuals_step(reading: _Reading, identity: tuple[str, ...], beside: tuple[str, ...]) -> ArrowStep:

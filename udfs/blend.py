@@ -29,8 +29,7 @@ from forecasting.frequency import Int64Array
 from forecasting.models.contract import RawForecast
 from forecasting.postprocess import Bounds, finish
 from udfs.arrow import fixed_lists, nulls, repeated
-from udfs.derive_sums import SELECTED, packed, unpacked
-from udfs.gathering import ArrowStep
+from udfs.derive_sums import SELECTED, ArrowStep, packed, unpacked
 from udfs.lake import Lake, quoted
 from udfs.member_rows import MEMBERS, OTHERS, PIECE_NUMBERS, RowForm, member_rows, pack_step
 from udfs.weights import dense_weights

@@ -30,8 +30,7 @@ from forecasting.models.registry import get_model, last_variant
 from udfs.arrow import repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models, trial_variants
-from udfs.derive_sums import HEAD, in_pieces, n_numbers, packed, series_rows, unpacked
-from udfs.gathering import ArrowStep
+from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -23,6 +23,7 @@ from udfs.derive_sums import (
     HEAD,
     SELECTED,
     STEP,
+    ArrowStep,
     SeriesRows,
     in_pieces,
     n_numbers,
@@ -31,7 +32,6 @@ from udfs.derive_sums import (
     series_rows,
     unpacked,
 )
-from udfs.gathering import ArrowStep
 from udfs.lake import Lake, quoted
 from udfs.metric_columns import metric_columns
 

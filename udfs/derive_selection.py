@@ -20,8 +20,7 @@ from udfs.arrow import repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models
 from udfs.contest import Contest, Field, Standing, contest_fields
-from udfs.derive_sums import in_pieces, packed
-from udfs.gathering import ArrowStep
+from udfs.derive_sums import ArrowStep, in_pieces, packed
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
 from udfs.member_rows import MEMBERS, OTHERS

@@ -7,7 +7,7 @@ sums of each horizon step are made in the same pass, over all series of a task: 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,11 +24,12 @@ from forecasting.frequency import Int64Array
 from udfs.arrow import list_buffers, nulls
 from udfs.config.evaluation import ErrorCost
 from udfs.error_costs import OVER, UNDER, with_unit_costs
-from udfs.gathering import ArrowStep, gathered
 from udfs.lake import Lake, quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+ArrowStep = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 HEAD = ("n_series", "n_fallback", "seconds")
 """What stands before the statistics of `forecasting.evaluation.metrics` in the numbers of a row."""
@@ -113,20 +114,16 @@ def sums_of(
     identity = (*key, "bucket", "model", "window")
     rows = with_unit_costs(lake, results, costs)
     wanted = rows.select(*identity, *OF_ROWS, *(quoted(c) for c in IF_THERE if c in rows.columns))
-    return sums_by_series(lake, wanted, levels, steps=steps)
+    step = statistics_step(identity, levels, key if steps else None)
+    return grouped(wanted.mapInArrow(step, statistics_ddl(lake, identity)), key)
 
 
-def sums_by_series(lake: Lake, rows: DataFrame, levels: Sequence[float], *, steps: bool = True) -> DataFrame:
-    """What `statistics_step` makes of rows, as one row a series, or a step and some tasks."""
+def grouped(statistics: DataFrame, key: Sequence[str]) -> DataFrame:
+    """Rows of `statistics_step` as one row a series, or a step and some tasks."""
     from pyspark.sql import functions as F
 
-    key, schema = lake.layout.key, lake.schemas["results"]
-    by = (*key, "bucket", STEP)
-    step = statistics_step((*key, "bucket", "model", "window"), levels, key if steps else None)
-    kinds = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in (*key, "bucket"))
-    ddl = f"{kinds}, {STEP} int, rows array<struct<model: string, window: int, numbers: binary>>"
-    made = rows.mapInArrow(gathered(step, by), ddl)
-    return made.groupBy(*by).agg(F.flatten(F.collect_list("rows")).alias("rows"))
+    rows = F.collect_list(F.struct("model", "window", "numbers")).alias("rows")
+    return statistics.groupBy(*key, "bucket", STEP).agg(rows)
 
 
 @contextmanager
@@ -142,6 +139,12 @@ def kept(rows: DataFrame) -> Iterator[DataFrame]:
         yield stored
     finally:
         stored.unpersist()
+
+
+def statistics_ddl(lake: Lake, identity: Sequence[str]) -> str:
+    """The schema of `statistics_step`'s rows."""
+    schema = lake.schemas["results"]
+    return ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in identity) + f", {STEP} int, numbers binary"
 
 
 def statistics_step(identity: Sequence[str], levels: Sequence[float], key: Sequence[str] | None = None) -> ArrowStep:

@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from udfs.derive_sums import dense, packed, unpacked_rows
-from udfs.gathering import ArrowStep, groups, joined
+from udfs.derive_sums import ArrowStep, dense, packed, unpacked_rows
 
 PIECE_NUMBERS = 4_000_000
 """Numbers that a task holds at once."""
@@ -102,10 +101,15 @@ def _row_numbers(batch: pa.RecordBatch, models: Sequence[str], form: RowForm) ->
 
 def _by_series(waiting: Sequence[tuple[pa.RecordBatch, FloatArray]]) -> pa.RecordBatch:
     """The key of each series and its rows' numbers, one behind the other."""
-    keys = joined([batch for batch, _ in waiting])
-    order, first, counts = groups(keys.columns)
-    numbers = np.concatenate([numbers for _, numbers in waiting])[order.to_numpy()]
-    columns = keys.take(first).columns
+    keys = pa.Table.from_batches([batch for batch, _ in waiting]).combine_chunks().to_batches()[0]
+    code = np.zeros(len(keys), dtype=np.int64)
+    for column in keys.columns:
+        encoded = column.dictionary_encode()
+        both = code * len(encoded.dictionary) + encoded.indices.to_numpy()
+        code = np.unique(both, return_inverse=True)[1].reshape(-1)
+    _, first, counts = np.unique(code, return_index=True, return_counts=True)
+    numbers = np.concatenate([numbers for _, numbers in waiting])[np.argsort(code, kind="stable")]
+    columns = keys.take(pa.array(first)).columns
     return pa.RecordBatch.from_arrays([*columns, packed(numbers, counts)], names=[*keys.schema.names, "numbers"])
 
 
