@@ -377,6 +377,7 @@ def register(
 app.command()(upkeep_cli.inspect)
 app.command()(upkeep_cli.optimize)
 app.command()(upkeep_cli.forget)
+app.command()(deepar_cli.tune_deepar)
 app.command()(deepar_cli.train_deepar)
 app.command()(deepar_cli.predict_deepar)
 

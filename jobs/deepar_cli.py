@@ -1,9 +1,11 @@
-"""The verbs of the command line for the global model: `train-deepar` and `predict-deepar`."""
+"""The verbs of the command line for the global model: `tune-deepar`, `train-deepar` and `predict-deepar`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +20,9 @@ def train_deepar(
         bool, typer.Option("--before-backtests", help="See only what the earliest backtest window sees.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    tuned: Annotated[
+        str | None, typer.Option("--tuned", help="The tuning (tune-deepar) whose best setting is used.")
+    ] = None,
 ) -> None:
     """Train the global model DeepAR+ on the lake's series; needs no Spark, and a GPU only where there is one."""
     from jobs.cli import guarded
@@ -26,8 +31,37 @@ def train_deepar(
         import jobs.train_deepar as verb
         from jobs.tables import console
 
-        options = {"before_backtests": before_backtests, "resume": resume}
-        verb.render(verb.train(config, overrides=overrides or (), on_epoch=verb.epoch_lines(console()), **options))
+        lines = verb.epoch_lines(console())
+        found = verb.train(
+            config,
+            overrides=overrides or (),
+            before_backtests=before_backtests,
+            resume=resume,
+            tuned=tuned,
+            on_epoch=lines,
+        )
+        verb.render(found)
+
+    guarded(action)
+
+
+def tune_deepar(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="Id of the tuning; made up unless given.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the tuning, or the newest one of this config.")
+    ] = False,
+) -> None:
+    """Search settings of the global model DeepAR+ before training it; needs no Spark."""
+    from jobs.cli import guarded
+
+    def action() -> None:
+        import jobs.tune_deepar as verb
+        from jobs.tables import console
+
+        lines = verb.trial_lines(console())
+        verb.render(verb.tune(config, overrides=overrides or (), run_id=run_id, resume=resume, on_trial=lines))
 
     guarded(action)
 
@@ -42,20 +76,45 @@ def predict_deepar(
         str | None,
         typer.Option("--predictor", help="Forecast today's data for a later `forecast --predictor` of this run."),
     ] = None,
+    impacts: Annotated[
+        bool, typer.Option("--impacts", help="Instead of forecasts: what each feature adds to them, into `impacts`.")
+    ] = False,
+    scenarios: Annotated[
+        Path | None,
+        typer.Option("--scenarios", help="Instead of forecasts: those of the what-ifs of a file, into `scenarios`."),
+    ] = None,
 ) -> None:
     """Forecast every series of a run by the global model; needs no Spark."""
     from jobs.cli import guarded
 
     def action() -> None:
-        import jobs.predict_deepar as verb
         from jobs.progress import progress
         from jobs.tables import console
 
+        ask, render = _question(backtest, predictor, impacts, scenarios)
         with progress("predict-deepar", console()) as update:
-            found = verb.predict(
-                config, overrides=overrides or (), model=model, run_id=run_id, backtest=backtest, predictor=predictor,
-                on_progress=update,
-            )  # fmt: skip
-        verb.render(found)
+            found = ask(config, overrides=overrides or (), model=model, run_id=run_id, on_progress=update)
+        render(found)
 
     guarded(action)
+
+
+def _question(
+    backtest: bool, predictor: str | None, impacts: bool, scenarios: Path | None
+) -> tuple[Callable[..., Any], Callable[[Any], None]]:
+    """What answers, and what prints the answer."""
+    from udfs.errors import InputError
+
+    if backtest + impacts + (predictor is not None) + (scenarios is not None) > 1:
+        raise InputError("--backtest, --predictor, --impacts and --scenarios are four questions; ask one at a time")
+    if impacts:
+        from jobs import deepar_impacts
+
+        return deepar_impacts.explain, deepar_impacts.render
+    if scenarios is not None:
+        from jobs import deepar_scenarios
+
+        return partial(deepar_scenarios.imagine, scenarios=scenarios), deepar_scenarios.render
+    import jobs.predict_deepar as plain
+
+    return partial(plain.predict, backtest=backtest, predictor=predictor), plain.render

@@ -1,7 +1,10 @@
-"""What the verbs of the global model share: that its libraries are there, the device, and the table `models`."""
+"""What the verbs of the global model share: that its libraries are there, the device, the table `models`, and the best
+setting of a tuning."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +14,8 @@ from udfs.config import Config
 from udfs.delta_files import lake_folder, open_table, read_rows
 from udfs.errors import InputError
 from udfs.models_schema import models_schema
+from udfs.results import DEEPAR
+from udfs.tuning_schema import tuning_schema
 
 if TYPE_CHECKING:
     from forecasting.deepar import DeepAR
@@ -46,6 +51,37 @@ def stored_models(config: Config) -> list[dict[str, Any]]:
     table = open_table(lake_folder(config.lake), "models")
     rows = [] if table is None else read_rows(table, models_schema().names)
     return sorted(rows, key=lambda row: (row["trained_at"], row["model_id"]))
+
+
+def setting_digest(config: Config) -> str:
+    """A digest of what must be the same for a setting that a tuning found to be used."""
+    content = [config.horizon, config.grid.name, list(config.dimensions), config.forecast_start]
+    return hashlib.sha256(json.dumps(["deepar", *content]).encode()).hexdigest()[:16]
+
+
+def with_tuned(config: Config, run_id: str) -> Config:
+    """The config with the best setting of a tuning. Raises InputError for one that is not there, is another model's,
+    was made for another horizon or grid, or has no complete trial."""
+    schema = tuning_schema()
+    table = open_table(lake_folder(config.lake), schema.name)
+    rows = [] if table is None else [row for row in read_rows(table, schema.names) if row["model"] == DEEPAR]
+    mine = [row for row in rows if row["run_id"] == run_id]
+    if not mine:
+        known = ", ".join(sorted({row["run_id"] for row in rows})[-5:]) or "none"
+        raise InputError(
+            f"there is no tuning {run_id!r} of the global model; there are: {known} (tune-deepar makes one)"
+        )
+    if mine[0]["digest"] != setting_digest(config):
+        raise InputError(
+            f"tuning {run_id} was made for another horizon, frequency or dimensions; run tune-deepar again"
+        )
+    best = [row for row in mine if row["chosen"]]
+    if not best:
+        raise InputError(
+            f"tuning {run_id} has no complete trial; go on with it: tune-deepar --run-id {run_id} --resume"
+        )
+    found = json.loads(best[0]["hyperparameters"])
+    return config.model_copy(update={"deepar": config.deepar.model_copy(update=found)})
 
 
 def open_model(config: Config, name: str | None, device: str) -> tuple[DeepAR, dict[str, Any]]:

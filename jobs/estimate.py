@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from udfs.errors import InputError
 from udfs.holiday_table import planned_calendar
 from udfs.plan import cores
 from udfs.sample import Sample, sample_series
+from udfs.tuned import usable_tuning, winners, with_winners
 from udfs.work import ROW_MICROSECONDS
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ class Estimate:
     """What a run is expected to take.
 
     seconds: core-seconds by model for all series and windows. forecast_seconds: of the final forecasts, each series by
-    an average model. overhead_seconds: reading, moving and writing. cores: task slots of the session.
+    an average model. overhead_seconds: reading, moving and writing. cores: task slots of the session. tuned: the
+    hyperparameters that a tuning in the lake has found, by the name under which they compete. untuned: a tuning comes
+    first, because the lake holds none that fits; neither it nor what it will find is counted.
     """
 
     sample: Sample
@@ -55,6 +59,8 @@ class Estimate:
     cores: int
     core_hour: float
     segments: bool
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    untuned: bool = False
 
     @property
     def core_hours(self) -> float:
@@ -88,7 +94,8 @@ def estimate(
     only: Sequence[str] | None = None,
     overrides: Iterable[str] = (),
 ) -> Estimate:
-    """Time every model of the config on about 200 series and scale to all; nothing is written.
+    """Time every model of the config, and what a tuning in the lake has found, on about 200 series and scale to all;
+    nothing is written.
 
     target: a DataFrame in place of the config's target. where, only: limits, as for a run. Raises InputError as an
     ingest would.
@@ -100,10 +107,13 @@ def estimate(
     sample = sample_series(job.lake, job.config, frames, SAMPLE_SERIES, where, only)
     if not len(sample.batch):
         raise InputError("the sample holds no series; nothing to estimate")
+    tuning = usable_tuning(job.lake, job.config) if job.config.tuning is not None else None
+    models = with_winners(job.config, winners(job.lake, tuning)).models if tuning else job.config.models
+    added = [name for name in models if name not in job.config.models]
     windows = job.config.backtest.windows
     scale = sample.n_periods / max(int(sample.batch.lengths.sum()), 1)
     batch = _with_holidays(job, sample.batch)
-    timed = {name: _timed(job.config, batch, name, options) for name, options in job.config.models.items()}
+    timed = {name: _timed(job.config, batch, name, options) for name, options in models.items()}
     backtests = {name: both[0] * scale for name, both in timed.items()}
     final = float(np.mean([both[1] for both in timed.values()])) * scale
     rows = sample.n_series * (windows * len(timed) + 1)
@@ -118,6 +128,8 @@ def estimate(
         cores=cores(job.spark),
         core_hour=job.config.cost.core_hour,
         segments=bool(job.config.segments),
+        tuned={name: models[name] for name in added},
+        untuned=job.config.tuning is not None and not tuning,
     )
 
 
@@ -183,6 +195,14 @@ def render(result: Estimate, console: Console | None = None) -> None:
         f"{result.cost:,.6f} dollars at {result.core_hour:g} a core-hour",
         f"a forecast (one series, whole horizon, all quantiles): {1000 * result.cost / n:,.6f} dollars per 1,000",
     ]
+    lines += [
+        f"{name}, found by a tuning: {', '.join(f'{k} {json.dumps(v)}' for k, v in options.items())}"
+        for name, options in result.tuned.items()
+    ]
+    if result.untuned:
+        lines.append(
+            "a tuning would come first (the lake holds none that fits); neither it nor its models are counted"
+        )
     if result.segments:
         lines.append("segments are not looked at: every series is counted with the models of `models`")
     for line in lines:

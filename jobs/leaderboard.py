@@ -23,6 +23,7 @@ from jobs.tables import console as default_console
 from jobs.tables import table
 from udfs import runs
 from udfs.board import COST, METRICS, Board, board_query
+from udfs.derive import config_of
 from udfs.derive_sums import ALL_WINDOWS
 from udfs.errors import InputError
 from udfs.lake import Lake
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 BoardFormat = Literal["table", "csv", "json"]
 _VIEW = "almanac_leaderboard_"
+IN_SAMPLE = "selected is scored in sample: it was chosen by the one window there is; use two or more to judge it"
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,15 @@ class Leaderboard:
     """Models of a run, the best first; in each segment where there are some.
 
     metric: what they are ranked by. segment: the metadata column, None for all series together. rows: a mapping a
-    model (and value of the segment), names as in the view `leaderboard`, and `value` and `best_share`.
+    model (and value of the segment), names as in the view `leaderboard`, and `value` and `best_share`. in_sample:
+    whether `selected` was chosen by the window that it is scored on, as there is no other.
     """
 
     run_id: str
     metric: str
     segment: str | None
     rows: tuple[Mapping[str, Any], ...]
+    in_sample: bool = False
 
 
 def leaderboard(
@@ -111,7 +115,8 @@ def _read(lake: Lake, run_id: str, metric: str, segment: str | None) -> Leaderbo
     finally:
         for name in ("metrics", "selection", "series"):
             lake.spark.catalog.dropTempView(_VIEW + name)
-    return Leaderboard(run_id, metric, segment, tuple(row.asDict() for row in rows))
+    in_sample = config_of(runs.get(lake, run_id)).backtest.windows == 1
+    return Leaderboard(run_id, metric, segment, tuple(row.asDict() for row in rows), in_sample)
 
 
 def render(board: Leaderboard, form: BoardFormat = "table", console: Console | None = None) -> None:
@@ -140,6 +145,8 @@ def render(board: Leaderboard, form: BoardFormat = "table", console: Console | N
             f"{DEEPAR} costs what predicting costs (not known on a GPU); training stands in the table `models`",
             highlight=False,
         )
+    if board.in_sample:
+        out.print(IN_SAMPLE, highlight=False, soft_wrap=True)
 
 
 _HEADINGS = {

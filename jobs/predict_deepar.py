@@ -13,7 +13,7 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +22,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from forecasting.evaluation.metrics import Layout, ratios, row_statistics
+from forecasting.evaluation.metrics import Layout, ratios
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_lake import check_libraries, device_of, open_model
-from udfs.arrow import list_buffers, nulls, repeated
-from udfs.config import load_config
+from jobs.deepar_rows import OnProgress, Opened, answered, scored
+from udfs.arrow import nulls, repeated
 from udfs.deep_cold import cold_windows
-from udfs.deep_source import DeepSource, check_predictor, find_run, metadata_of, not_done, open_source
+from udfs.deep_source import DeepSource, not_done
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
-from udfs.parts import Part, parts_of, pieces
+from udfs.parts import parts_of, pieces
 from udfs.results import DEEPAR, DEEPAR_COLD
-from udfs.runs import new_run_id
 from udfs.schemas import RESULTS_DEEPAR, table_schemas
-from udfs.spec import ModelSpec, Stage, TaskSpec
-from udfs.task import answered
+from udfs.spec import Stage
 
 if TYPE_CHECKING:
-    from forecasting import Forecast
-    from forecasting.batch import FloatArray
     from forecasting.deepar import DeepAR
 
-OnProgress = Callable[[int, int], None]
 SHOWN = ("mean_wQL", "WAPE", "RMSE", "MASE", "bias")
-NO_UNIT = -1
-"""These rows belong to no work unit of the run's plan."""
 
 
 @dataclass
@@ -86,44 +78,21 @@ def predict(
     Raises InputError where torch is missing, for a lake that is empty or in a catalog, a model that is not there, was
     made for another frequency or a shorter horizon, needs what the data lack, or has seen what its backtests ask for.
     """
-    check_libraries()
     started = time.perf_counter()
-    loaded = load_config(config, overrides)
-    if predictor is not None:
-        if backtest:
-            raise InputError("a run by a predictor has no backtests: leave out --backtest or --predictor")
-        check_predictor(loaded, predictor)
-    run = find_run(loaded, run_id) if predictor is None else None
-    device = device_of(loaded)
-    network, about = open_model(loaded, model, device)
-    source = open_source(loaded, run=run)
-    _check(network, about, source, backtest)
+    if predictor is not None and backtest:
+        raise InputError("a run by a predictor has no backtests: leave out --backtest or --predictor")
+    opened = Opened.of(config, overrides, model, run_id, predictor)
+    source = opened.source
+    if backtest:
+        check_unseen(opened.about, source)
     stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
-    joined = run.run_id if run is not None else run_id or new_run_id()
-    model_id = str(about.get("model_id", model))
-    done = Predicted(joined, model_id, notes=tuple(not_done(loaded)), predictor=predictor, timed=device == "cpu")
-    schema = table_schemas(layout_of(loaded))[RESULTS_DEEPAR]
-    rows = _rows(network, source, stages, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": joined, "stage": stages})
+    notes = tuple(not_done(source.config))
+    done = Predicted(opened.run_id, opened.model_id, notes=notes, predictor=predictor, timed=opened.timed)
+    schema = table_schemas(layout_of(source.config))[RESULTS_DEEPAR]
+    rows = _rows(opened.model, source, stages, done, arrow_schema(schema), on_progress)
+    done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id, "stage": stages})
     done.seconds = time.perf_counter() - started
     return done
-
-
-def _check(model: DeepAR, about: Mapping[str, Any], source: DeepSource, backtest: bool) -> None:
-    """Raise InputError for a model that does not fit the data or would flatter itself."""
-    config, facts = source.config, model.facts
-    problems = []
-    if config.horizon > facts.horizon:
-        problems.append(f"the horizon is {config.horizon}, the model was trained for at most {facts.horizon}")
-    if source.frequency.name != facts.frequency:
-        problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
-    for name in (*(c.name for c in facts.categories), *(n.name for n in facts.numbers)):
-        if name not in config.data.attributes:
-            problems.append(f"the model reads the metadata column {name!r}, which the config does not have")
-    if problems:
-        raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")
-    if backtest:
-        check_unseen(about, source)
 
 
 def check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
@@ -165,11 +134,11 @@ def _rows(
                 for part, _ in parts_of(piece, spec):
                     cold = cold_windows(part, source.config, spec)
                     for name, rows in ((DEEPAR, part), *((DEEPAR_COLD, rows) for rows in cold)):
-                        made = _answered(model, rows, spec, name)
+                        made = answered(model, rows, spec, name)
                         counted = pc.value_counts(made.column("status")).to_pylist()
                         done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
                         if rows.actuals is not None and not rows.short and name == DEEPAR:
-                            sums += _scored(made, rows, spec)
+                            sums += scored(made, rows, spec)
                         now = time.process_time()
                         yield whole.of(made, stage, now - clock)
                         clock = now
@@ -178,37 +147,6 @@ def _rows(
                     on_progress(seen, total)
     if "backtest" in stages:
         done.metrics.update({name: float(value) for name, value in ratios(sums, levels).items()})
-
-
-def _scored(made: pa.RecordBatch, part: Part, spec: TaskSpec) -> FloatArray:
-    """The sums of some backtest rows."""
-    mean, quantiles, actual = (list_buffers(made.column(name))[0] for name in ("mean", "quantiles", "actuals"))
-    shape = (len(made), spec.horizon)
-    rows = row_statistics(
-        mean.reshape(shape),
-        quantiles.reshape(*shape, -1),
-        actual.reshape(shape),
-        part.scale.reshape(-1),
-        spec.quantiles,
-        rmsse_scale=part.squared_scale.reshape(-1),
-    )
-    return np.asarray(rows.sum(axis=0), dtype=np.float64)
-
-
-def _answered(model: DeepAR, part: Part, spec: TaskSpec, name: str) -> pa.RecordBatch:
-    facts = model.facts
-
-    def answer(rows: Part) -> Forecast:
-        names = [c.name for c in facts.categories], [n.name for n in facts.numbers]
-        metadata = metadata_of(rows.source, rows.positions, *names)
-        try:
-            return model.predict(
-                rows.series, spec.horizon, spec.quantiles, metadata, ends=rows.ends, seed=spec.seed, bounds=spec.bounds
-            )
-        except ValueError as error:
-            raise InputError(f"the model cannot forecast these series: {error}") from error
-
-    return answered(part, answer, ModelSpec(name), spec, np.array([NO_UNIT], dtype=np.int32))
 
 
 @dataclass(frozen=True)

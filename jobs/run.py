@@ -20,6 +20,7 @@ from jobs.context import ConfigSource, Frames, Job, open_job
 from jobs.forecast import forecast
 from jobs.ingest import ingest
 from jobs.ingest import render as render_ingest
+from jobs.leaderboard import IN_SAMPLE
 from jobs.progress import progress
 from jobs.select import chosen, select
 from jobs.select import render as render_choice
@@ -125,6 +126,8 @@ def render(report: RunReport, console: Console | None = None, *, picture: Path |
     if job.config.backtest.windows:
         board = job.spark.table("leaderboard").where(F.col("run_id") == run_id).drop("run_id").orderBy("rank")
         show(board, out, "Leaderboard: all backtest windows, best first")
+        if job.config.backtest.windows == 1:
+            out.print(IN_SAMPLE, highlight=False, soft_wrap=True)
         render_choice(chosen(job, run_id), out)
     _show_one(report, out)
     place = job.lake.place.path or ".".join(p for p in (job.lake.place.catalog, job.lake.place.schema_) if p)

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_lake import check_libraries, device_of, models_folder
+from jobs.deepar_lake import check_libraries, device_of, models_folder, with_tuned
 from udfs.config import load_config
 from udfs.config.evaluation import least_history
 from udfs.deep_source import DeepSource, metadata_of, not_done, open_source
@@ -69,17 +69,21 @@ def train(
     overrides: Iterable[str] = (),
     before_backtests: bool = False,
     resume: bool = False,
+    tuned: str | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
     """Train the global model, save its folder, and write its row into `models`.
 
     before_backtests: see only what the earliest backtest window sees, so that its backtests are honest. resume: go on
     from the checkpoint of an interrupted training, on the data that it read; without a checkpoint begin anew.
-    Killed at any moment and resumed it writes one model and one row. Raises InputError where torch is missing, for a
-    lake that is empty or in a catalog, and for data without an observation to learn from.
+    tuned: the tuning whose best setting is used. Killed at any moment and resumed it writes one model and one row.
+    Raises InputError where torch is missing, for a lake that is empty or in a catalog, a tuning that is not there or
+    not for these data, and for data without an observation to learn from.
     """
     check_libraries()
     loaded = load_config(config, overrides)
+    if tuned is not None:
+        loaded = with_tuned(loaded, tuned)
     place = models_folder(loaded) / CHECKPOINT
     about = _told(place) if resume else {}
     if about and bool(about["before_backtests"]) != before_backtests:

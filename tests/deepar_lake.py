@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -94,15 +95,15 @@ def _row(item: str, segment: int, first: int, target: Any, price: Any, region: s
     }
 
 
-def written(folder: Path) -> Config:
-    """The lake: of each item a first piece whose prices run past its end, and a second one that says otherwise; a
-    young item and one without history."""
+def written(folder: Path, items: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None, **more: Any) -> Config:
+    """The lake of `truth`, or of other such items: of each item a first piece whose prices run past its end, and a
+    second one that says otherwise; a young item and one without history."""
     from deltalake import write_deltalake
 
-    config = config_of(folder)
+    config = config_of(folder, **more)
     lake, cut = folder / "lake", DAYS - CUT
     old, new = [], []
-    for position, (item, (target, price)) in enumerate(truth().items()):
+    for position, (item, (target, price)) in enumerate((items or truth()).items()):
         place = ("north" if position % 2 else "south", str(100 + position))
         old.append(_row(item, 0, 0, target[:cut], [*price[:cut], 99.0, 99.0], "unknown yet", "0"))
         new.append(_row(item, 1, cut, target[cut:], price[cut:], *place))

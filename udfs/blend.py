@@ -1,7 +1,7 @@
 """The backtests of what was selected: each series' members blended, calibrated and kept like any model's backtests.
 
-The rows go to `results` with stage `selection` and model `selected`. A window's intervals are calibrated by the other
-windows, so what the rows show of coverage was not fitted to them.
+The rows go to `results` with stage `selection` and model `selected`. A window is blended with the weights that the
+other windows give and calibrated by these, so what the rows show was not fitted to it; only with one window it was.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
 from forecasting.evaluation.calibration import (
@@ -27,9 +28,10 @@ from forecasting.evaluation.ensemble import blend, middle
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import RawForecast
 from forecasting.postprocess import Bounds, finish
-from udfs.arrow import fixed_lists, repeated
-from udfs.derive_sums import SELECTED, ArrowStep, dense, packed, unpacked
+from udfs.arrow import fixed_lists, nulls, repeated
+from udfs.derive_sums import SELECTED, ArrowStep, packed, unpacked
 from udfs.lake import Lake, quoted
+from udfs.member_rows import MEMBERS, OTHERS, PIECE_NUMBERS, RowForm, member_rows, pack_step
 from udfs.results import BACKTEST, results_of
 from udfs.weights import dense_weights
 
@@ -38,23 +40,26 @@ if TYPE_CHECKING:
 
 STAGE = "selection"
 OWN, HELPED = 1.0, 2.0
-_PIECE_NUMBERS = 4_000_000
-_PACKED_DDL = "model string, window int, forecast_start timestamp_ntz, numbers binary"
-_BESIDE = ("mase_scale", "rmsse_scale", "helped")
-"""Numbers of a packed row behind its forecasts and actuals."""
-_FLAT = ("state", "starts", "scales", "squared", "numbers", "actual")
+_FLAT = ("state", "starts", "scales", "squared", "numbers", "actual", "density")
 _COUNTS_DDL = "segment string, window int, counts binary"
 
 
 @dataclass(frozen=True)
 class Blender:
-    """How the members of a series become one. mode: ensemble (and the modes of one model), mean or median."""
+    """How the members of a series become one. mode: ensemble (and the modes of one model), mean or median. single:
+    whether every series has one model, whose density of the actuals is then that of what was selected."""
 
     mode: str
     levels: tuple[float, ...]
     horizon: int
     windows: int
     bounds: Bounds = field(default_factory=Bounds)
+    single: bool = False
+
+    @property
+    def form(self) -> RowForm:
+        """How the members' rows are packed."""
+        return RowForm(self.horizon, len(self.levels), self.single)
 
     @property
     def width(self) -> int:
@@ -68,92 +73,86 @@ class Blender:
         return blend(forecasts, weights)
 
 
-def blended_backtests(lake: Lake, run_id: str, selection: DataFrame, blender: Blender) -> DataFrame:
-    """One row a series: the key, bucket, segment, and flat arrays over its windows: `state`, `starts`, `scales` and
-    `squared` (of MASE and RMSSE) [W], `numbers` [W H (1 + Q)] and `actual` [W H], packed."""
+def blended_backtests(
+    lake: Lake, run_id: str, selection: DataFrame, blender: Blender, models: Sequence[str]
+) -> DataFrame:
+    """The rows of `selection` (with OTHERS, weights of `models`, and MEMBERS) with flat arrays over each series'
+    windows, packed: `state`, `starts`, `scales` and `squared` (of MASE and RMSSE) [W], `numbers` [W H (1 + Q)],
+    `actual` [W H] and, where the method picks one model, its own `density` of the actuals [W H]. A series without a
+    forecast in any window has state 0 everywhere."""
     from pyspark.sql import functions as F
 
     key = lake.layout.key
     results = results_of(lake, run_id, BACKTEST).where("status <> 'skipped'")
-    used = [r["model"] for r in selection.select(F.explode(F.map_keys("weights")).alias("model")).distinct().collect()]
-    wanted = results.where(F.col("model").isin(used)).select(
+    named = {r["model"] for r in selection.select(F.explode(quoted(MEMBERS)).alias("model")).distinct().collect()}
+    names = [name for name in models if name in named]
+    wanted = results.where(F.col("model").isin(names)).select(
         *key, "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale",
         F.col("rmsse_scale") if "rmsse_scale" in results.columns else F.lit(None).cast("double").alias("rmsse_scale"),
-        "status",
+        "status", *(("log_density",) if blender.single and "log_density" in results.columns else ()),
     )  # fmt: skip
     schema = lake.schemas["results"]
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in key)
-    narrow = wanted.mapInArrow(_pack_step(key, blender), f"{ddl}, {_PACKED_DDL}")
-    row = F.struct("model", "window", "forecast_start", "numbers")
-    grouped = narrow.groupBy(*key).agg(F.collect_list(row).alias("rows"))
-    joined = selection.select(*key, "bucket", "segment", "weights").join(grouped, list(key))
-    flat = ", ".join(f"{name} binary" for name in _FLAT)
-    return joined.mapInArrow(_blend_step(key, blender), f"{ddl}, bucket int, segment string, {flat}")
+    narrow = wanted.mapInArrow(pack_step(key, names, blender.form), f"{ddl}, numbers binary")
+    joined = selection.join(narrow.groupBy(*key).agg(F.collect_list("numbers").alias("rows")), list(key), "left")
+    chosen = [c for c in lake.schemas["selection"].columns if c.name != "factors"]
+    given = ", ".join(f"{quoted(c.name)} {c.type}" for c in chosen)
+    step = _blend_step([c.name for c in chosen], models, names, blender)
+    return joined.mapInArrow(step, ", ".join([given, *(f"{name} binary" for name in _FLAT)]))
 
 
-def _pack_step(key: Sequence[str], blender: Blender) -> ArrowStep:
-    """Mean, quantiles, actuals, scales and whether it is a fallback's as one binary value: Spark moves it as it is."""
+def _blend_step(kept: Sequence[str], models: Sequence[str], used: Sequence[str], blender: Blender) -> ArrowStep:
+    places = [models.index(name) for name in used]
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        horizon, levels = blender.horizon, len(blender.levels)
+        size = max(1, PIECE_NUMBERS // (max(len(used), 1) * blender.windows * blender.form.numbers))
         for batch in batches:
-            parts = [dense(batch.column("mean"), horizon), dense(batch.column("quantiles"), horizon * levels)]
-            helped = np.asarray(batch.column("status").to_numpy(zero_copy_only=False) == "fallback", dtype=np.float64)
-            scales = [batch.column(n).to_numpy(zero_copy_only=False) for n in ("mase_scale", "rmsse_scale")]
-            beside = np.column_stack([*scales, helped]).astype(np.float64)
-            numbers = np.concatenate([*parts, dense(batch.column("actuals"), horizon), beside], axis=1)
-            names = [*key, "model", "window", "forecast_start"]
-            columns = [batch.column(name) for name in names]
-            yield pa.RecordBatch.from_arrays([*columns, packed(numbers)], names=[*names, "numbers"])
-
-    return run
-
-
-def _blend_step(key: Sequence[str], blender: Blender) -> ArrowStep:
-    def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            each = max(1, max(batch.column("rows").value_lengths().to_numpy(), default=1))
-            size = max(1, _PIECE_NUMBERS // (each * blender.horizon * (blender.width + 1)))
             for begin in range(0, len(batch), size):
-                yield _blended(batch.slice(begin, size), key, blender)
+                part = batch.slice(begin, size)
+                weights = unpacked(part.column(OTHERS), blender.windows * len(models))
+                weights = weights.reshape(len(part), -1, len(models))[..., places]
+                yield _blended(part, kept, weights, dense_weights(part.column("weights"), used), blender)
 
     return run
 
 
-def _blended(batch: pa.RecordBatch, key: Sequence[str], blender: Blender) -> pa.RecordBatch:
+def _blended(
+    batch: pa.RecordBatch, kept: Sequence[str], weights: FloatArray, final: FloatArray, blender: Blender
+) -> pa.RecordBatch:
+    """weights: [N, W, M], of each window. final: [N, M], for windows where none of these has a forecast."""
     n, windows, horizon = len(batch), blender.windows, blender.horizon
-    column = batch.column("rows")
-    rows = column.flatten()
-    series = np.repeat(np.arange(n), np.diff(column.offsets.to_numpy()))
-    encoded = rows.field("model").dictionary_encode()
-    models = encoded.dictionary.to_pylist()
-    weights = dense_weights(batch.column("weights"), models)
-    model, window = encoded.indices.to_numpy(), rows.field("window").to_numpy() - 1
-    numbers = unpacked(rows.field("numbers"), horizon * (blender.width + 1) + len(_BESIDE))
-    table = np.full((n, len(models), windows, horizon * blender.width), np.nan)
-    mine = weights[series, model] > 0
-    table[series[mine], model[mine], window[mine]] = numbers[mine, : horizon * blender.width]
+    series, rows = member_rows(batch.column("rows"), blender.form)
+    finite = np.isfinite(rows.forecast).all(axis=1)
+    has = np.zeros(weights.shape, dtype=bool)
+    has[series[finite], rows.window[finite], rows.model[finite]] = True
+    weights = np.where((has & (weights > 0)).any(axis=2, keepdims=True), weights, final[:, None])
+    mine = weights[series, rows.window, rows.model] > 0
+    series, rows = series[mine], rows.take(mine)
+    model, window = rows.model, rows.window
+    table = np.full((*weights.shape, horizon * blender.width), np.nan)
+    table[series, window, model] = rows.forecast
     actual = np.full((n, windows, horizon), np.nan)
-    actual[series[mine], window[mine]] = numbers[mine, horizon * blender.width : -len(_BESIDE)]
-    beside = numbers[:, -len(_BESIDE) :]
-    own = np.zeros((n, windows, len(models)), dtype=bool)
-    own[series[mine], window[mine], model[mine]] = beside[mine, -1] == 0.0
-    scales, starts = np.full((2, n, windows), np.nan), np.zeros((n, windows), dtype=np.int64)
-    scales[:, series[mine], window[mine]] = beside[mine, :-1].T
-    starts[series[mine], window[mine]] = rows.field("forecast_start").cast(pa.int64()).to_numpy()[mine]
-    flat = table.transpose(0, 2, 1, 3).reshape(n * windows, len(models), -1)
-    out = blender.of(flat, without_fallbacks(weights[:, None], own).reshape(n * windows, -1)).reshape(n, -1)
+    actual[series, window] = rows.actual
+    density = np.full((n, windows, rows.density.shape[1]), np.nan)
+    density[series, window] = rows.density
+    own = np.zeros(weights.shape, dtype=bool)
+    own[series, window, model] = ~rows.helped
+    scales, starts = np.full((2, n, windows), np.nan), np.zeros((n, windows))
+    scales[:, series, window] = rows.scales.T
+    starts[series, window] = rows.start
+    flat = table.reshape(n * windows, weights.shape[2], -1)
+    out = blender.of(flat, without_fallbacks(weights, own).reshape(n * windows, -1)).reshape(n, -1)
     there = np.isfinite(out.reshape(n, windows, -1)).all(axis=2)
     parts = {
         "state": np.where(there, np.where(own.any(axis=2), OWN, HELPED), 0.0),
-        "starts": starts.astype(np.float64),
+        "starts": starts,
         "scales": scales[0],
         "squared": scales[1],
         "numbers": out,
         "actual": actual.reshape(n, -1),
+        "density": density.reshape(n, -1),
     }
-    shared = {name: batch.column(name) for name in (*key, "bucket", "segment")}
-    columns = shared | {name: packed(values) for name, values in parts.items()}
+    columns = {name: batch.column(name) for name in kept} | {name: packed(parts[name]) for name in _FLAT}
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
@@ -240,6 +239,9 @@ def _counts_step(blender: Blender, intervals: Intervals) -> ArrowStep:
         names: dict[str, int] = {}
         total = np.zeros((0, blender.windows, *intervals.shape))
         for batch in batches:
+            batch = batch.filter(pa.array((unpacked(batch.column("state"), blender.windows) > 0).any(axis=1)))
+            if not len(batch):
+                continue
             tests = Backtests.of(batch, blender)
             slot = np.array([names.setdefault(s, len(names)) for s in batch.column("segment").to_pylist()])
             if len(names) > len(total):
@@ -265,8 +267,8 @@ def final_backtests(
     from pyspark.sql import functions as F
 
     schema, key = lake.schemas["results"], lake.layout.key
-    made = ("window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status")
-    kept = (*key, "bucket", *made)
+    made = ["window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status"]
+    kept = (*key, "bucket", *made, *(("log_density",) if blender.single else ()))
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in kept)
     rows = blended.mapInArrow(_final_step(kept, key, blender, calibration), ddl)
     fixed = {
@@ -297,6 +299,8 @@ def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calib
             at = calibration.positions(batch.column("segment").to_pylist())
             starts = unpacked(batch.column("starts"), blender.windows).astype(np.int64)
             scales, squared = (unpacked(batch.column(name), blender.windows) for name in ("scales", "squared"))
+            density = unpacked(batch.column("density"), blender.windows * blender.horizon * blender.single)
+            density = density.reshape(len(batch), blender.windows, -1)
             factors = _factors(tests, at, calibration)
             for w in range(blender.windows):
                 rows = np.flatnonzero(tests.state[:, w] > 0)
@@ -316,6 +320,7 @@ def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calib
                     "actuals": fixed_lists(tests.actual[rows, w]),
                     "mase_scale": pa.array(scales[rows, w]),
                     "rmsse_scale": pa.array(squared[rows, w]),
+                    "log_density": fixed_lists(density[rows, w]),
                     "status": pa.array(np.where(tests.state[rows, w] == OWN, "ok", "fallback"), pa.string()),
                 }
                 yield pa.RecordBatch.from_arrays([columns[n] for n in kept], names=list(kept))
@@ -337,17 +342,18 @@ def _factors(tests: Backtests, at: Int64Array, calibration: Calibration) -> Floa
     return series_factors(points, inside, intervals, calibration.strength)
 
 
-def factor_rows(lake: Lake, blended: DataFrame, blender: Blender, calibration: Calibration) -> DataFrame:
-    """The key and `factors` of each series."""
-    key = lake.layout.key
-    schema = lake.schemas["results"]
-    ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in key) + ", factors array<double>"
+def selection_with_factors(lake: Lake, blended: DataFrame, blender: Blender, calibration: Calibration) -> DataFrame:
+    """Rows of `selection`: those that `blended` was made from, with the factors of the series that have backtests."""
+    columns = lake.schemas["selection"].columns
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            tests = Backtests.of(batch, blender)
             at = calibration.positions(batch.column("segment").to_pylist())
-            factors = _factors(Backtests.of(batch, blender), at, calibration)
-            columns = [batch.column(name) for name in key]
-            yield pa.RecordBatch.from_arrays([*columns, fixed_lists(factors)], names=[*key, "factors"])
+            factors = fixed_lists(_factors(tests, at, calibration))
+            some = pa.array((tests.state > 0).any(axis=1))
+            given = {"factors": pc.if_else(some, factors, nulls(factors.type, len(batch)))}
+            names = [c.name for c in columns]
+            yield pa.RecordBatch.from_arrays([given[n] if n in given else batch.column(n) for n in names], names=names)
 
-    return blended.mapInArrow(run, ddl)
+    return blended.mapInArrow(run, ", ".join(f"{quoted(c.name)} {c.type}" for c in columns))

@@ -17,6 +17,8 @@ from udfs.lake import Lake, LakeInfo
 from udfs.placement import placed
 from udfs.resolution import asked_steps, frequency_notes, sample_for, times_and_steps
 from udfs.roles import Role
+from udfs.session_settings import settings
+from udfs.source_codes import coded, decoded
 from udfs.sources import Located
 from udfs.unreadable import explained
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 3
 _FEW_PARTITIONS = 64  # as many tasks are cheap, whatever the session is set to
+_PLAIN = {"spark.sql.inMemoryColumnarStorage.compressed": "false"}  # numbers on disk are short enough
 
 
 @dataclass(frozen=True)
@@ -143,15 +146,17 @@ class Cleaner:
         from pyspark.sql import functions as F
 
         if self.kept is not None:
-            return self.kept.where(F.col(REASON).isNull()).drop(REASON)
+            return decoded(self.kept.where(F.col(REASON).isNull()), self.rows.sources).drop(REASON)
         return self._grouped(self.marked().where(F.col(REASON).isNull()))
 
     def keeping(self) -> Cleaner:
         """With the rows kept; without where the session keeps nothing."""
         from pyspark import StorageLevel
 
+        rows = self._grouped(coded(self.marked(), self.rows.sources), REASON)
         try:
-            return replace(self, kept=self._grouped(self.marked(), REASON).persist(StorageLevel.DISK_ONLY))
+            with settings(rows.sparkSession, _PLAIN):
+                return replace(self, kept=rows.persist(StorageLevel.DISK_ONLY))
         except Exception:  # serverless sessions
             return self
 
@@ -181,7 +186,9 @@ class Cleaner:
         ends = [f(ORDINAL) if self.role.timed else F.lit(None).cast("bigint") for f in (F.min, F.max)]
         group = ("source", F.coalesce(reason, F.lit("")).alias("reason"))
         counts = rows.groupBy(*group).agg(n.alias("n"), ends[0].alias("begin"), ends[1].alias("end"))
-        return counts.select(F.lit(self.role.name).alias("role"), *counts.columns)
+        if self.kept is not None:
+            counts = decoded(counts, self.rows.sources)
+        return counts.select(F.lit(self.role.name).alias("role"), "source", "reason", "n", "begin", "end")
 
     @cached_property
     def sample(self) -> int:
@@ -190,10 +197,7 @@ class Cleaner:
 
     def steps(self, sample: int) -> list[Row]:
         """What the target's timestamps tell, from the valid rows of one in `sample` series: see `asked_steps`."""
-        from pyspark.sql import functions as F
-
-        rows = self.marked().where(F.col(REASON).isNull())
-        return asked_steps(rows, self.role.key, len(self.rows.sources), sample)[0]
+        return asked_steps(self.marked(), self.role.key, len(self.rows.sources), sample)[0]
 
     def rejects(self) -> DataFrame:
         from pyspark.sql import functions as F

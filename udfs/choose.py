@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from forecasting.batch import FloatArray
 from udfs.blend import (
     STAGE,
     Blender,
     Calibration,
     blended_backtests,
     calibration,
-    factor_rows,
     final_backtests,
+    selection_with_factors,
 )
 from udfs.calibration_table import write_calibration
 from udfs.config import Config
-from udfs.contest import Contest, standing
+from udfs.contest import Contest, standings
 from udfs.derive_selection import Rule, selection_rows
 from udfs.derive_sums import kept
 from udfs.lake import Lake
 from udfs.learn_weights import learn_weights
 from udfs.members import ENSEMBLE
 from udfs.results import BACKTEST, has_deepar, results_of
-from udfs.runs import find
+from udfs.runs import Run, find
 from udfs.segments import with_segment
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 def blender_of(config: Config) -> Blender:
     """How a config's members become one forecast."""
     windows, bounds = config.backtest.windows, config.bounds.of_forecasts
-    return Blender(config.selection.mode, config.quantiles, config.horizon, windows, bounds)
+    single = config.selection.mode.startswith("best_")
+    return Blender(config.selection.mode, config.quantiles, config.horizon, windows, bounds, single)
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,24 @@ def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterato
     """Choose for every series of `sums` and calibrate; nothing is written but by what is yielded, inside the block."""
     lake.ensure("selection", "calibration", "results")
     run = find(lake, run_id)
-    everyone = _with_skipped(lake, run_id, sums)
+    everyone = sums if _none_skipped(run) else _with_skipped(lake, run_id, sums)
     series = with_segment(lake, everyone, config, run.series_version if run else None)
-    blender = blender_of(config)
+    blender, contest = blender_of(config), Contest.of(config, deepar=has_deepar(lake, run_id))
     with (
-        _chosen(lake, run_id, series, config) as selection,
-        kept(blended_backtests(lake, run_id, selection, blender)) as blended,
+        _chosen(lake, run_id, series, config, contest) as selection,
+        kept(blended_backtests(lake, run_id, selection, blender, contest.models)) as blended,
     ):
         found = Calibration.none(blender)
         if config.calibration.method == "conformal":
             found = calibration(blended, blender, config.calibration.series_points)
-        factors = factor_rows(lake, blended, blender, found)
-        rows = selection.drop("factors").join(factors, list(lake.layout.key), "left")
+        rows = selection_with_factors(lake, blended, blender, found)
         yield Decisions(lake, run_id, rows, final_backtests(lake, run_id, blended, blender, found), found)
+
+
+def _none_skipped(run: Run | None) -> bool:
+    """Whether the run's own counts say that no series was too short for a window; False where it has none."""
+    counts = {} if run is None else run.counts
+    return any(name.startswith("backtest_") for name in counts) and "backtest_skipped" not in counts
 
 
 def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
@@ -94,13 +101,16 @@ def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
 
 
 @contextmanager
-def _chosen(lake: Lake, run_id: str, series: DataFrame, config: Config) -> Iterator[DataFrame]:
-    """Rows of `selection`, without the factors that calibration adds."""
-    contest = Contest.of(config, deepar=has_deepar(lake, run_id))
-    found = standing(series, contest)
-    weights = None
+def _chosen(lake: Lake, run_id: str, series: DataFrame, config: Config, contest: Contest) -> Iterator[DataFrame]:
+    """Rows of `selection`, without the factors that calibration adds; beside them each window's weights by the others,
+    so that what is scored was not fitted to it (with one window it is)."""
+    windows = config.backtest.windows
+    left_out = range(1, windows + 1) if windows > 1 else ()
+    found = standings(series, contest, left_out)
+    learnt: Sequence[FloatArray | None] = [None] * len(found)
     if config.selection.mode == ENSEMBLE and len(contest.models) > 1:
-        weights = learn_weights(lake, run_id, series, found, config.selection.sample)
-    rule = Rule(config.selection.mode, config.selection.smallest_weight, found, weights)
-    with kept(selection_rows(lake, run_id, series, rule)) as rows:
+        learnt = learn_weights(lake, run_id, series, found, left_out, config.selection.sample)
+    choice = config.selection
+    rules = [Rule(choice.mode, choice.smallest_weight, s, w) for s, w in zip(found, learnt, strict=True)]
+    with kept(selection_rows(lake, run_id, series, rules, left_out)) as rows:
         yield rows

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TIME, ORDINAL, REASON, ROW = "#time", "#ordinal", "#reason", "#row"
 """Internal columns of clean rows: microseconds, period, reason code (NULL: valid), the raw row as JSON."""
+_SKIPPED = "#skipped"
 
 REASONS = {
     "corrupt_row": "a line with more or fewer fields than the header, or broken JSON",
@@ -70,8 +71,8 @@ def clean(raw: DataFrame, role: Role, frequency: Frequency, zone: str | None, *,
         written = _column(found["timestamp"])
         blank = F.trim(written) == "" if kinds[found["timestamp"]].typeName() == "string" else F.lit(False)
         checks.append(("missing_timestamp", written.isNull() | blank))
-        checks += [("bad_timestamp", time.isNull()), ("nonexistent_time", skipped)]
-        timed = [time.alias(TIME), ordinal(frequency, time).alias(ORDINAL)]
+        checks += [("bad_timestamp", F.col(TIME).isNull()), ("nonexistent_time", F.col(_SKIPPED))]
+        timed = [F.col(TIME), ordinal(frequency, F.col(TIME)).alias(ORDINAL)]
         values, more = _numbers(role, found, kinds)
         checks += more
     else:
@@ -83,6 +84,8 @@ def clean(raw: DataFrame, role: Role, frequency: Frequency, zone: str | None, *,
         reason = F.when(failed, F.lit(code)).otherwise(reason)
     row = [_raw_row(raw, own).alias(ROW)] if with_row else []
     keys = [column.alias(name) for name, column in key.items()]
+    if role.timed:  # in a projection of its own: the time is read once and not wherever it is looked at
+        raw = raw.withColumns({TIME: time, _SKIPPED: skipped})
     return raw.select(F.col(SOURCE).alias("source"), *keys, *timed, *values, reason.alias(REASON), *row)
 
 

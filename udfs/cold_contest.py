@@ -15,7 +15,7 @@ from forecasting.evaluation.selection import selection_loss
 from udfs.cold import COLD_START
 from udfs.config import Config
 from udfs.config.cold_start import active_cold_start
-from udfs.contest import Contest, Field, standing
+from udfs.contest import Contest, Field, standings
 from udfs.derive_sums import HEAD, n_numbers, of_series, series_rows, sums_of
 from udfs.results import BACKTEST, DEEPAR, DEEPAR_COLD, has_deepar, results_of
 from udfs.runs import find
@@ -41,7 +41,7 @@ def cold_deepar_segments(lake: Lake, run_id: str, config: Config) -> tuple[str, 
     run = find(lake, run_id)
     series = with_segment(lake, sums, config, run.series_version if run else None)
     contest = Contest((COLD_START, DEEPAR), config.selection.metric, config.quantiles, config.selection.crowd)
-    found = standing(series, contest, paired_field)
+    (found,) = standings(series, contest, fields_of=lambda batch, contest, _: [paired_field(batch, contest)])
     ours, other = (found.crowd.scores[:, contest.models.index(name)] for name in (DEEPAR, COLD_START))
     return tuple(name for name, better in zip(found.segments, (ours < other).tolist(), strict=True) if better)
 

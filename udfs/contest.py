@@ -6,7 +6,7 @@ A segment's standing needs only sums, a few hundred numbers for the driver whate
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,7 @@ from forecasting.evaluation.selection import selection_loss
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
 from forecasting.models.registry import get_model, last_variant
+from udfs.arrow import repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models, trial_variants
 from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
@@ -35,7 +36,7 @@ from udfs.results import DEEPAR, DEEPAR_COST
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-_SUMS_DDL = "segment string, numbers binary, lost binary"
+_SUMS_DDL = "segment string, left_out int, numbers binary, lost binary"
 TRIAL_GAIN = 0.01
 """A trial takes its family's place only with a mean loss lower by this share: less is chance, and it costs more."""
 
@@ -83,21 +84,38 @@ class Field:
     windows: FloatArray
 
 
-def contest_field(batch: pa.RecordBatch, contest: Contest) -> Field:
-    """The field of a batch of series with their sums (see `derive_sums.series_sums`)."""
+def contest_fields(batch: pa.RecordBatch, contest: Contest, left_out: Sequence[int] = ()) -> list[Field]:
+    """The fields of a batch of series with their sums (see `derive_sums.series_sums`): over all windows, and without
+    each of those left out, where the candidates stay who they are."""
     width = n_numbers(contest.levels)
     rows = series_rows(batch, width, contest.models)
+    shape = (len(batch), len(contest.models), width)
     of = rows.over_windows
-    shape = (len(batch), len(contest.models))
-    numbers = np.full((*shape, width), np.nan)
+    numbers = np.full(shape, np.nan)
     numbers[rows.series[of], rows.model[of]] = rows.numbers[of]
+    fields = [_field(numbers, contest)]
+    windows = np.unique(rows.window[rows.window > 0])
+    for window in left_out:
+        numbers = np.zeros(shape)
+        some = np.zeros(shape[:2], dtype=bool)
+        for other in windows[windows != window]:
+            at = rows.window == other
+            numbers[rows.series[at], rows.model[at]] += rows.numbers[at]
+            some[rows.series[at], rows.model[at]] = True
+        numbers[~some] = np.nan
+        fields.append(replace(_field(numbers, contest), ran=fields[0].ran))
+    return fields
+
+
+def _field(numbers: FloatArray, contest: Contest) -> Field:
+    """numbers: [S, M, K], NaN where a model has no row."""
     ran = ~np.isnan(numbers[..., 0])
     loss = selection_loss(numbers[..., len(HEAD) :], contest.levels, contest.metric)
     scored = np.fmax(numbers[..., len(HEAD)], 0.0) * np.isfinite(loss)  # n_rows: windows with a scored point
     return Field(loss, np.where(ran, numbers[..., 1], 0).astype(np.int64), ran, scored.max(axis=1, initial=0.0))
 
 
-FieldOf = Callable[[pa.RecordBatch, Contest], Field]
+FieldsOf = Callable[[pa.RecordBatch, Contest, Sequence[int]], list[Field]]
 
 
 @dataclass(frozen=True)
@@ -160,36 +178,40 @@ class Standing:
         return int(best_in_segment(Crowd(usable, usable), self.contest.costs)[0])
 
 
-def standing(sums: DataFrame, contest: Contest, field_of: FieldOf = contest_field) -> Standing:
-    """The models' standing over series with their sums and the column `segment`: one pass, sums to the driver.
-
-    field_of: the field of a batch of them.
-    """
-    parts = sums.mapInArrow(_sums_step(contest, field_of), _SUMS_DDL).toArrow()
+def standings(
+    sums: DataFrame, contest: Contest, left_out: Sequence[int] = (), fields_of: FieldsOf = contest_fields
+) -> list[Standing]:
+    """The models' standing over series with their sums and the column `segment`, by all windows and without each of
+    those left out: one pass, sums to the driver. fields_of: the fields of a batch of them."""
+    parts = sums.mapInArrow(_sums_step(contest, left_out, fields_of), _SUMS_DDL).toArrow()
     width = crowd_width(len(contest.models))
-    names: dict[str, int] = {}
-    total = GroupedSums(width)
+    names: list[dict[str, int]] = [{} for _ in (None, *left_out)]
+    totals = [GroupedSums(width) for _ in names]
     for batch in parts.to_batches():
-        slots = [names.setdefault(name, len(names)) for name in batch.column("segment").to_pylist()]
-        total.add(unpacked(batch.column("numbers"), width), slots, unpacked(batch.column("lost"), width))
-    return Standing.of(contest, dict(zip(names, total.totals, strict=True)))
+        which = batch.column("left_out").to_numpy()
+        for i in np.unique(which).tolist():
+            mine = batch.filter(pa.array(which == i))
+            slots = [names[i].setdefault(name, len(names[i])) for name in mine.column("segment").to_pylist()]
+            totals[i].add(unpacked(mine.column("numbers"), width), slots, unpacked(mine.column("lost"), width))
+    return [Standing.of(contest, dict(zip(n, t.totals, strict=True))) for n, t in zip(names, totals, strict=True)]
 
 
-def _sums_step(contest: Contest, field_of: FieldOf) -> ArrowStep:
+def _sums_step(contest: Contest, left_out: Sequence[int], fields_of: FieldsOf) -> ArrowStep:
     # The global model's rows may lack some series. Summed losses are compared over the series that all have scored, or
     # it would win by being asked less.
     everywhere = np.array([name == DEEPAR for name in contest.models])
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         names: dict[str, int] = {}
-        total = GroupedSums(crowd_width(len(contest.models)))
+        totals = [GroupedSums(crowd_width(len(contest.models))) for _ in (None, *left_out)]
         for batch in in_pieces(batches):
-            lines = field_of(batch, contest)
             slots = [names.setdefault(name, len(names)) for name in batch.column("segment").to_pylist()]
-            total.add(crowd_rows(lines.loss, lines.ran | everywhere), slots)
-        if names:
+            for total, lines in zip(totals, fields_of(batch, contest, left_out), strict=True):
+                total.add(crowd_rows(lines.loss, lines.ran | everywhere), slots)
+        for i, total in enumerate(totals if names else ()):
             high, low = total.parts
-            columns = [pa.array(list(names), pa.string()), packed(high), packed(low)]
-            yield pa.RecordBatch.from_arrays(columns, names=["segment", "numbers", "lost"])
+            segments, which = pa.array(list(names), pa.string()), repeated(i, pa.int32(), len(names))
+            columns = [segments, which, packed(high), packed(low)]
+            yield pa.RecordBatch.from_arrays(columns, names=["segment", "left_out", "numbers", "lost"])
 
     return run

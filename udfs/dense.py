@@ -54,7 +54,7 @@ class PackSpec:
     packed, each key from its first period (tables keyed by a part of the key). first, last: periods before and after
     have no target (see `udfs.periods`); None: all have. masks, week, open_column: what is no observation and does not
     count in the profile (see `udfs.observing`). silence: when it is long. appended: what is packed are further pieces
-    of series, see `udfs.appending`.
+    of series, see `udfs.appending`. fixed: columns that hold one number in all rows and are not sent.
     """
 
     key: tuple[str, ...]
@@ -72,6 +72,7 @@ class PackSpec:
     open_column: str | None = None
     silence: SilenceRule = field(default_factory=SilenceRule)
     appended: Appended | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def related(self) -> tuple[tuple[int, str], ...]:
@@ -104,6 +105,8 @@ def pack_batches(spec: PackSpec, batches: Iterator[pa.RecordBatch]) -> Iterator[
 
 def _pack(spec: PackSpec, table: pa.Table) -> Iterator[pa.RecordBatch]:
     """Pack whole keys, in pieces whose arrays stay small."""
+    for name, number in spec.fixed.items():
+        table = table.append_column(name, pa.array(np.full(len(table), number, dtype=np.int32)))
     table, first = _keys_apart(table, spec.key)
     spans = _span(table, first)
     pieces = np.cumsum(spans) // BATCH_VALUES

@@ -6,7 +6,7 @@ score takes what its segment takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,11 @@ from forecasting.evaluation.selection import BEST, NO_SCORES, ONLY_CANDIDATE, Se
 from udfs.arrow import repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models
-from udfs.contest import Contest, Field, Standing, contest_field
-from udfs.derive_sums import ArrowStep, in_pieces
+from udfs.contest import Contest, Field, Standing, contest_fields
+from udfs.derive_sums import ArrowStep, in_pieces, packed
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
+from udfs.member_rows import MEMBERS, OTHERS
 from udfs.members import ENSEMBLE
 from udfs.pieces import latest
 from udfs.runs import find
@@ -147,20 +148,29 @@ def _ensemble(
     return weights, np.where(several & (reason != NO_SCORES), WEIGHTED, reason)
 
 
-def selection_rows(lake: Lake, run_id: str, sums: DataFrame, rule: Rule) -> DataFrame:
-    """Rows of `selection` for series with their sums and the column `segment`."""
+def selection_rows(
+    lake: Lake, run_id: str, sums: DataFrame, rules: Sequence[Rule], left_out: Sequence[int] = ()
+) -> DataFrame:
+    """Rows of `selection` for series with their sums and the column `segment`, and beside them OTHERS and MEMBERS.
+
+    rules: by all windows, and without each of those left out.
+    """
     ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["selection"].columns)
-    return sums.mapInArrow(_choice_step(lake, run_id, rule), ddl)
+    more = f"{quoted(OTHERS)} binary, {quoted(MEMBERS)} array<string>"
+    return sums.mapInArrow(_choice_step(lake, run_id, rules, left_out), f"{ddl}, {more}")
 
 
-def _choice_step(lake: Lake, run_id: str, rule: Rule) -> ArrowStep:
-    schema, key, contest = lake.schemas["selection"], lake.layout.key, rule.contest
+def _choice_step(lake: Lake, run_id: str, rules: Sequence[Rule], left_out: Sequence[int]) -> ArrowStep:
+    schema, key, contest = lake.schemas["selection"], lake.layout.key, rules[0].contest
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         names = pa.array([*contest.models, None], pa.string())
         for batch in in_pieces(batches):
-            lines = contest_field(batch, contest)
-            decided = decide(lines, batch.column("segment").to_pylist(), rule)
+            fields = contest_fields(batch, contest, left_out)
+            segments = batch.column("segment").to_pylist()
+            lines, decided = fields[0], decide(fields[0], segments, rules[0])
+            others = [decide(f, segments, r).weights for f, r in zip(fields[1:], rules[1:], strict=True)]
+            of_windows = np.stack(others or [decided.weights], axis=1)
             ranking = decided.ranking
             best = decided.weights.argmax(axis=1)
             second = np.where(best == ranking.chosen, ranking.runner_up, ranking.chosen)
@@ -178,10 +188,19 @@ def _choice_step(lake: Lake, run_id: str, rule: Rule) -> ArrowStep:
                 "margin": pa.array(_margin(lines.loss, best, second), from_pandas=True),
                 "reason": pa.array(decided.reason, pa.string()),
                 "factors": pa.nulls(len(batch), pa.list_(pa.float64())),
+                OTHERS: packed(of_windows.reshape(len(batch), -1)),
+                MEMBERS: _members(contest.models, (of_windows > 0).any(axis=1) | (decided.weights > 0)),
             }
-            yield pa.RecordBatch.from_arrays([columns[n] for n in schema.names], names=list(schema.names))
+            wanted = [*schema.names, OTHERS, MEMBERS]
+            yield pa.RecordBatch.from_arrays([columns[n] for n in wanted], names=wanted)
 
     return run
+
+
+def _members(models: tuple[str, ...], used: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> pa.Array:
+    """bool [S, M] as S lists of models."""
+    offsets = np.concatenate([[0], np.cumsum(used.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(models).take(pa.array(np.nonzero(used)[1])))
 
 
 def _margin(loss: FloatArray, best: FloatArray, second: FloatArray) -> FloatArray:

@@ -261,24 +261,31 @@ def _numbers(batch: pa.RecordBatch, name: str) -> FloatArray | None:
     return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def packed(table: FloatArray) -> pa.Array:
-    """float64 [R, K] as R binary values: Spark moves them as they are, and an array number by number."""
+def packed(table: FloatArray, counts: Int64Array | None = None) -> pa.Array:
+    """float64 [R, K] as binary values: Spark moves them as they are, and an array number by number.
+
+    counts: rows of each value, which add up to R; None: one each.
+    """
     rows, width = table.shape
-    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(8 * width)
+    ends = np.arange(rows + 1) if counts is None else np.concatenate([[0], np.cumsum(counts)])
+    offsets = (8 * width * ends).astype(np.int32)
     values = np.ascontiguousarray(table, dtype=np.float64)
-    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+    return pa.Array.from_buffers(pa.binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(values)])
 
 
 def unpacked(column: pa.Array, width: int) -> FloatArray:
-    """`packed` back to float64 [R, width]."""
-    rows = len(column)
-    if not rows:
-        return np.empty((0, width))
+    """`packed` back to float64 [R, width], a row each."""
+    return unpacked_rows(column, width)[0].reshape(len(column), width)
+
+
+def unpacked_rows(column: pa.Array, width: int) -> tuple[FloatArray, Int64Array]:
+    """`packed` back to float64 [R, width] and the rows of each value."""
+    if not len(column) or not width:
+        return np.empty((0, width)), np.zeros(len(column), dtype=np.int64)
     _, offsets, values = column.buffers()
-    first = int(np.frombuffer(offsets, dtype=np.int32, count=rows + 1, offset=4 * column.offset)[0])
-    return (
-        np.frombuffer(values, dtype=np.uint8)[first : first + 8 * rows * width].view(np.float64).reshape(rows, width)
-    )
+    ends = np.frombuffer(offsets, dtype=np.int32, count=len(column) + 1, offset=4 * column.offset).astype(np.int64)
+    table = np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]].view(np.float64)
+    return table.reshape(-1, width), np.diff(ends) // (8 * width)
 
 
 def dense(column: pa.Array, width: int = 0) -> FloatArray:

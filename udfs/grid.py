@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 
+_UTC = ("UTC", "Etc/UTC", "GMT", "Z")
+
+
 def floor_div(value: Column, divisor: int) -> Column:
     """Integer division towards minus infinity, exact for every bigint (a division of doubles is not)."""
     from pyspark.sql import functions as F
@@ -23,8 +26,12 @@ def floor_div(value: Column, divisor: int) -> Column:
 
 def microseconds(timestamp: Column) -> Column:
     """A DATE or TIMESTAMP_NTZ as bigint microseconds since 1970-01-01."""
+    from pyspark.sql import SparkSession
     from pyspark.sql import functions as F
 
+    spark = SparkSession.getActiveSession()
+    if spark is not None and spark.conf.get("spark.sql.session.timeZone") in _UTC:
+        return F.unix_micros(timestamp.cast("timestamp"))  # the same for a fifth of the time
     days = F.unix_date(timestamp.cast("date")).cast("bigint")
     wall = timestamp.cast("timestamp_ntz")
     seconds = F.extract(F.lit("SECOND"), wall)

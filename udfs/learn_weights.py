@@ -5,17 +5,19 @@ The sample is drawn by the hash of the key, so it depends on the series alone; a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
 from forecasting.evaluation.ensemble import greedy_weights
 from forecasting.evaluation.metrics import Layout
 from forecasting.frequency import Int64Array
+from udfs.arrow import repeated
 from udfs.contest import Contest, Standing
 from udfs.derive_sums import dense, packed, unpacked
 from udfs.lake import Lake
@@ -29,26 +31,29 @@ MOST_MODELS = 12
 MOST_NUMBERS = 20_000_000
 """Forecast values that a segment's sample may hold: 160 MB."""
 _HASHES = 1 << 31
-_SCORES = ("segment", "weights")
+_SCORES = ("segment", "left_out", "weights")
 
 
-def learn_weights(lake: Lake, run_id: str, series: DataFrame, standing: Standing, sample: int) -> FloatArray:
-    """Weights of each segment's models, float64 [G, M], all zeros for a segment that nothing could be learnt for.
+def learn_weights(
+    lake: Lake, run_id: str, series: DataFrame, standings: Sequence[Standing], left_out: Sequence[int], sample: int
+) -> list[FloatArray]:
+    """Weights of each segment's models, float64 [G, M], all zeros for a segment that nothing could be learnt for: by
+    all windows, and without each of those left out.
 
-    series: the key and `segment` of every series. sample: series of a segment, about. Where the contest is about money
-    the segment's weights are learnt by the quantile loss: it is what makes every level good to plan with.
+    series: the key and `segment` of every series. standings: likewise. sample: series of a segment, about. Where the
+    contest is about money the segment's weights are learnt by the quantile loss: it is what makes every level good to
+    plan with.
     """
     from pyspark.sql import functions as F
 
-    contest, key = standing.contest, lake.layout.key
-    weights = np.zeros((len(standing.segments), len(contest.models)))
-    usable = pool(standing)
-    if not len(usable) or not usable.any():
+    whole, key = standings[0], lake.layout.key
+    contest = whole.contest
+    weights = [np.zeros((len(standing.segments), len(contest.models))) for standing in standings]
+    pools = [pool(standing) for standing in standings]
+    competing = [name for m, name in enumerate(contest.models) if any(usable[:, m].any() for usable in pools)]
+    if not competing:
         return weights
-    competing = [
-        name for name, some in zip(contest.models, np.asarray(usable.any(axis=0)).tolist(), strict=True) if some
-    ]
-    sampled = series.where(_in_sample(key, standing, sample)).select(*key, "segment")
+    sampled = series.where(_in_sample(key, whole, sample)).select(*key, "segment")
     results = results_of(lake, run_id, BACKTEST).where((F.col("status") != "skipped") & F.col("model").isin(competing))
     rows = results.join(F.broadcast(sampled), list(key)).select(
         "segment",
@@ -59,13 +64,18 @@ def learn_weights(lake: Lake, run_id: str, series: DataFrame, standing: Standing
         "mase_scale",
         *(("mean",) if contest.metric == "RMSE" else ("quantiles",)),
     )
-    learn = _learner(contest, {s: usable[g].tolist() for g, s in enumerate(standing.segments)})
-    learnt = rows.groupBy("segment").applyInArrow(learn, "segment string, weights binary").toArrow()
-    place = {name: g for g, name in enumerate(standing.segments)}
+    usable = [
+        {name: row.tolist() for name, row in zip(standing.segments, mine, strict=True)}
+        for standing, mine in zip(standings, pools, strict=True)
+    ]
+    learn = _learner(contest, usable, (0, *left_out))
+    learnt = rows.groupBy("segment").applyInArrow(learn, "segment string, left_out int, weights binary").toArrow()
+    places = [{name: g for g, name in enumerate(standing.segments)} for standing in standings]
     for batch in learnt.to_batches():
         found = unpacked(batch.column("weights"), len(contest.models))
-        for name, row in zip(batch.column("segment").to_pylist(), found, strict=True):
-            weights[place[name]] = row
+        lines = zip(batch.column("segment").to_pylist(), batch.column("left_out").to_pylist(), found, strict=True)
+        for name, i, row in lines:
+            weights[i][places[i][name]] = row
     return weights
 
 
@@ -89,23 +99,28 @@ def _in_sample(key: Sequence[str], standing: Standing, sample: int) -> Column:
     return drawn
 
 
-def _learner(contest: Contest, usable: dict[str, list[bool]]) -> Any:
-    """For applyInArrow: the backtests of one segment's sample to its weights."""
+def _learner(contest: Contest, usable: Sequence[Mapping[str, list[bool]]], left_out: Sequence[int]) -> Any:
+    """For applyInArrow: the backtests of one segment's sample to its weights, a row for each window left out (0 for
+    none). usable: by segment, for each of them."""
 
     def learn(rows: pa.Table) -> pa.Table:
         segment = rows.column("segment")[0].as_py()
-        use = np.flatnonzero(np.array(usable[segment], dtype=bool))
-        weights = np.zeros((1, len(contest.models)))
-        if len(use):
-            weights[0, use] = _weights(rows.combine_chunks(), contest, use)
-        return pa.Table.from_arrays([pa.array([segment], pa.string()), packed(weights)], names=list(_SCORES))
+        whole = rows.combine_chunks().to_batches()[0]
+        weights = np.zeros((len(left_out), len(contest.models)))
+        for i, window in enumerate(left_out):
+            use = np.flatnonzero(np.array(usable[i].get(segment, ()), dtype=bool))
+            others = whole.filter(pc.not_equal(whole.column("window"), window)) if window else whole
+            if len(use) and len(others):
+                weights[i, use] = _weights(others, contest, use)
+        n = len(left_out)
+        columns = [repeated(segment, pa.string(), n), pa.array(range(n), pa.int32()), packed(weights)]
+        return pa.Table.from_arrays(columns, names=list(_SCORES))
 
     return learn
 
 
-def _weights(rows: pa.Table, contest: Contest, use: Int64Array) -> FloatArray:
+def _weights(batch: pa.RecordBatch, contest: Contest, use: Int64Array) -> FloatArray:
     """Weights of the models `use`."""
-    batch = rows.to_batches()[0]
     model = _codes(batch.column("model"), [contest.models[m] for m in use])
     hashes, series = np.unique(batch.column("series").to_numpy(), return_inverse=True)
     windows, window = np.unique(batch.column("window").to_numpy(), return_inverse=True)

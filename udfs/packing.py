@@ -8,23 +8,25 @@ that part and joined to the packed series, so that a value is never multiplied b
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from forecasting.frequency import Frequency
 from udfs.config import Config
-from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, Appended, PackSpec, pack_batches
+from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, TARGET_KIND, Appended, PackSpec, pack_batches
 from udfs.grid import period_ordinal
 from udfs.lake import Lake, LakeInfo, quoted
 from udfs.life_dates import with_end_dates
 from udfs.observing import masks_of
 from udfs.periods import EVERY_PERIOD, Kept
-from udfs.placement import placed
+from udfs.placement import looked_up, placed
 from udfs.roles import Role, roles_of
 from udfs.schemas import PROFILE
+from udfs.source_codes import CODE
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -173,9 +175,19 @@ def _packed(
 
 def _packed_as_placed(packing: Packing, role: Role, groups: DataFrame) -> DataFrame:
     """The same of rows that were just grouped: they lie together by bucket already."""
-    columns = {0: dict(role.aggregations)}
-    rows = grouped_rows(packing, groups, role, 0, None)
-    packed = mapped(rows, packing.spec(columns, ()), packing.packed_schema(columns, ()))
+    from pyspark.sql import functions as F
+
+    columns = {TARGET_KIND: dict(role.aggregations)}
+    numbers = [number for _, number in sorted(packing.sequences[role.name].items())]
+    if CODE in groups.columns and len(numbers) > 1:
+        groups = groups.withColumn(SEQUENCE, looked_up(np.array(numbers), F.col(CODE)))
+    rows = grouped_rows(packing, groups, role, TARGET_KIND, None)
+    fixed = {KIND: TARGET_KIND} | ({SEQUENCE: numbers[0]} if len(numbers) == 1 else {})
+    fixed |= {
+        f"{name}#n": 1 for name, how in columns[TARGET_KIND].items() if how != "mean"
+    }  # a weight for means alone
+    spec = replace(packing.spec(columns, ()), fixed=fixed)
+    packed = mapped(rows, spec, packing.packed_schema(columns, ()))
     return packed.withColumn("bucket", packing.lake.bucket(packing.info.buckets))
 
 
@@ -190,8 +202,10 @@ def grouped_rows(
     clear = groups.where(~F.col("#ambiguous"))
     clear = clear.where(F.col("source").isin(list(sequences))) if sources is not None else clear
     values = [quoted(name + end) for name in role.values for end in ("", "#n")]
-    rows = clear.select(*role.key, ORDINAL, *values, "source")
-    return _sequenced(rows, sequences).withColumn(KIND, F.lit(kind)).withColumn(KEY_HASH, F.xxhash64(*role.key))
+    number = [SEQUENCE if SEQUENCE in groups.columns else "source"]
+    rows = clear.select(*role.key, ORDINAL, *values, *number)
+    rows = rows if SEQUENCE in rows.columns else _sequenced(rows, sequences)
+    return rows.withColumn(KIND, F.lit(kind)).withColumn(KEY_HASH, F.xxhash64(*role.key))
 
 
 def long_rows(
@@ -235,7 +249,7 @@ def mapped(rows: DataFrame, spec: PackSpec, schema: Mapping[str, str]) -> DataFr
     used += spec.appended.carried if spec.appended is not None else ()
     used += [c + end for columns in spec.columns.values() for c in columns for end in ("", "#n")]
     ddl = ", ".join(f"{quoted(name)} {kind}" for name, kind in schema.items())
-    rows = rows.select(*(quoted(c) for c in used)).sortWithinPartitions(KEY_HASH)
+    rows = rows.select(*(quoted(c) for c in used if c not in spec.fixed)).sortWithinPartitions(KEY_HASH)
     return rows.mapInArrow(_task(spec, names), ddl)
 
 

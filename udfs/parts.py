@@ -21,6 +21,7 @@ from udfs.holiday_table import REGION, group_positions
 from udfs.inheritance import known_by, with_predecessors
 from udfs.living import by_life, faded, living, without_ended
 from udfs.observing import calendar_groups, fill_groups
+from udfs.scenario import with_scenario
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.treated import short_digest, treated_parts
 
@@ -146,7 +147,7 @@ def prepare(piece: pa.RecordBatch, spec: TaskSpec) -> Part:
         batch = extend(batch, spec.global_end)
     if spec.stage == "forecast":
         batch = fill(batch, spec.fill, spec.global_start, end, horizon=spec.horizon, group=groups)
-        batch = rules.still(batch, calendars)
+        batch = with_scenario(piece, rules.still(batch, calendars), spec)
         last = batch.start + batch.lengths - 1
         ends, cutoffs, actuals = None, last[:, None], None
         visible = batch.lengths[:, None]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import DAY_US, HOUR_US, MINUTE_US, WEEK_US, Frequency
 from forecasting.resolution import FIELDS, IRREGULAR, LEAST_ROWS, LEAST_STEPS, LENGTHS, MONTH_US, STEPS
-from udfs.cleaning import TIME
+from udfs.cleaning import REASON, TIME
 from udfs.config.grid import FrequencyCheck
 from udfs.errors import InputError
 from udfs.grid import floor_div, months_of
@@ -63,14 +63,16 @@ def sample_for(raw: DataFrame, sources: int) -> int:
 def found_steps(rows: DataFrame, key: tuple[str, ...], sources: int, sample: int) -> DataFrame:
     """Of valid rows: source, first, last (microseconds), step (NULL where none is told), n_series (that have it).
 
-    rows: cleaned rows. sources: how many they are of. sample: one in how many series is asked; 1: all.
+    rows: cleaned rows, those with a reason to refuse them are left out. sources: how many they are of. sample: one in
+    how many series is asked; 1: all.
     """
     from pyspark.sql import functions as F
 
     series = F.xxhash64(*key)
-    rows = rows.where(F.col(TIME).isNotNull())
-    if sample > 1:
+    if sample > 1:  # first: to clean the rows of the others would cost most of the time
         rows = rows.where(F.pmod(series, F.lit(sample)) == 0)
+    valid = F.col(TIME).isNotNull()
+    rows = rows.where(valid & F.col(REASON).isNull() if REASON in rows.columns else valid)
     written = code(F.col(TIME))
     cells = rows.groupBy("source", series.alias(SERIES)).agg(
         F.count(F.lit(1)).alias("n"),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from forecasting.levels import quantile_column
 from udfs.calibration_schema import calibration_schema
 from udfs.cold_schema import cold_pool_schema, neighbours_schema
+from udfs.deepar_schema import impacts_schema, scenarios_schema
 from udfs.events_schema import events_schema
 from udfs.layout import Column, Layout, TableSchema
 from udfs.layout import optional as _c
@@ -85,7 +86,7 @@ def _target(layout: Layout) -> TableSchema:
         ),
         primary_key=(*layout.key, "timestamp", "source"),
         partition_by=("bucket",),
-        checks={"target_finite": "target IS NULL OR (target > double('-inf') AND target < double('inf'))"},
+        checks={"target_finite": "target IS NULL OR abs(target) < 1e300"},  # no cast: Delta computes it row by row
         properties={"delta.dataSkippingStatsColumns": "timestamp"},  # by key nothing can be skipped, and they cost
     )
 
@@ -341,6 +342,8 @@ def table_schemas(layout: Layout) -> dict[str, TableSchema]:
         forgotten_schema(),
         models_schema(),
         results_deepar_schema(layout),
+        impacts_schema(layout),
+        scenarios_schema(layout),
     )
     return {table.name: table for table in tables}
 

@@ -178,9 +178,13 @@ def _file() -> Column:
     """The path of a row's file as a person writes it: decoded, and without `file:` where it is local."""
     from pyspark.sql import functions as F
 
-    # A plus sign stands for itself in a path's URI, and for a space in what url_decode undoes.
-    encoded = F.regexp_replace(F.col("_metadata.file_path"), r"\+", "%2B")
-    return F.regexp_replace(F.url_decode(encoded), "^file:/+", "/")
+    path = F.col("_metadata.file_path")
+    # A plus sign stands for itself in a path's URI, and for a space in what url_decode undoes. Few paths have anything
+    # to undo, and doing it costs more than reading the row.
+    decoded = F.url_decode(F.regexp_replace(path, r"\+", "%2B"))
+    plain = F.when(path.contains("%"), decoded).otherwise(path)
+    local = F.concat(F.lit("/"), F.ltrim(plain.substr(len("file:") + 1, 1 << 30), F.lit("/")))
+    return F.when(plain.startswith("file:/"), local).otherwise(plain)
 
 
 def _named(rows: DataFrame, name: str) -> DataFrame:

@@ -15,6 +15,7 @@ from forecasting.features import Features
 from forecasting.filling import FillRules
 from forecasting.holidays import HolidayCalendar
 from forecasting.postprocess import Bounds
+from forecasting.scenarios import Scenario
 from forecasting.treatment import Treatment
 from udfs import stored
 from udfs.living import LifeSpec
@@ -73,6 +74,7 @@ class TaskSpec:
     members: in a forecast by `selection`, how a series' models become one; None: each model answers for itself.
     lifecycle: what ends and fades forecasts; None: nothing.
     cold: how series with hardly any history are forecast; None: by the models.
+    scenario: other values of related series in the stage forecast; None: those that are there.
     """
 
     stage: Stage
@@ -107,6 +109,7 @@ class TaskSpec:
     features: Features = field(default_factory=Features)
     treatments: tuple[Treatment | None, ...] = ()
     cold: ColdStartSpec | None = None
+    scenario: Scenario | None = None
 
     @property
     def n_windows(self) -> int:

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from forecasting.evaluation.search import Budget, Sampler, Trial, search
+from forecasting.evaluation.sampler import Sampler
+from forecasting.evaluation.search import Budget, Trial, search
 from forecasting.evaluation.search_sample import Sample
 from udfs.lake import as_json
 from udfs.parts import prepare

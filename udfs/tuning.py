@@ -223,6 +223,7 @@ def _commit(lake: Lake, config: Config, tuning: Tuning, done: Sequence[Study], r
         "config_hash": config_hash(config),
         "series_version": tuning.version,
         "started_at": tuning.started_at,
+        "curve": None,
     }
     types = {name: lake.schemas[TABLE].column(name).type for name in constants}
     rows = rows.withColumns({name: F.lit(value).cast(types[name]) for name, value in constants.items()})

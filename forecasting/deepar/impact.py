@@ -31,6 +31,7 @@ class Impacts:
     names, kinds: F; a kind is related, metadata, holiday or calendar. mean: [N, F], what a feature adds to the mean
     forecast, averaged over the horizon, in the unit of the data. size: [N, F], the mean absolute difference of the
     mean forecast by the mean absolute forecast, 0 for a feature without effect. total: [F], the same over all series.
+    forecast: [N], the mean absolute forecast, by which the sizes of series are weighted in the total.
     """
 
     names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Impacts:
     mean: FloatArray
     size: FloatArray
     total: FloatArray
+    forecast: FloatArray
 
 
 def impacts(
@@ -72,6 +74,7 @@ def impacts(
         mean=np.stack(means, axis=1) if means else np.empty((n, 0)),
         size=np.stack(sizes, axis=1) if sizes else np.empty((n, 0)),
         total=np.array(totals),
+        forecast=np.abs(base).mean(axis=1),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -83,10 +84,20 @@ class Settings(BaseModel):
         return self.context_length if self.context_length is not None else 2 * horizon
 
 
-SEARCH_SPACE: dict[str, Range] = {"learning_rate": Number(1e-4, 1e-1, log=True)}
-"""What a search tries, as the service did; it also tried `context_length`, which `context_range` gives."""
+SEARCH_SPACE: dict[str, Range] = {
+    "learning_rate": Number(1e-4, 1e-1, log=True),
+    "num_cells": Number(30, 100, whole=True),
+    "num_layers": Number(1, 4, whole=True),
+}
+"""What a search may try besides `context_length`, whose range `context_range` gives."""
 
 
 def context_range(horizon: int) -> Number:
     """Context lengths that a search tries for a horizon."""
     return Number(max(horizon // 2, 1), 4 * horizon, log=True, whole=True)
+
+
+def search_space(horizon: int, names: Sequence[str]) -> dict[str, Range]:
+    """The ranges of some settings, by name. Raises KeyError for one that has none."""
+    ranges: dict[str, Range] = {**SEARCH_SPACE, "context_length": context_range(horizon)}
+    return {name: ranges[name] for name in names}

@@ -11,7 +11,6 @@ with the configured one there, once, and is chosen only if it gains there too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +22,16 @@ from pydantic import ValidationError
 
 from forecasting.api import fit
 from forecasting.batch import FloatArray
+from forecasting.evaluation.sampler import Sampler, distribution, new_study, place_of, value_of
 from forecasting.evaluation.search_sample import Sample, divided, scaled_losses
 from forecasting.models.contract import Hyperparameters
-from forecasting.models.ranges import Choice, Number, SearchSpace
+from forecasting.models.ranges import SearchSpace
 from forecasting.models.registry import get_model
 from forecasting.postprocess import Bounds
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-Sampler = Literal["tpe", "random"]
 State = Literal["complete", "pruned", "failed"]
 
 NO_SCORED_POINTS, NOTHING_HELD_OUT = "no_scored_points", "nothing_held_out"
@@ -182,7 +181,7 @@ def search(
     searched, held_out = divided(usable)
     meter = _Meter(limits)
     judge = _Judge(model, tuple(quantiles), bounds or Bounds(), seed, max_evaluations, meter)
-    optuna_study = _new_study(sampler, f"{seed}/{study}/{model}", limits.trials)
+    optuna_study = new_study(sampler, f"{seed}/{study}/{model}", limits.trials)
     if limits.core_seconds is not None and len(usable):  # what compiles now is not the search's to pay
         judge.loss(searched.take([0]), configured, limited=False)
         meter.evaluations, meter.seconds = 0, 0.0
@@ -224,9 +223,9 @@ def _tried(judge: _Judge, study: Study, space: SearchSpace, first: Trial, search
     import optuna
 
     family = get_model(judge.model).Hyperparameters
-    distributions = {name: _distribution(span) for name, span in space.items()}
+    distributions = {name: distribution(span) for name, span in space.items()}
     start = family.model_validate(dict(first.hyperparameters))
-    inside = {name: _place(getattr(start, name), span) for name, span in space.items()}
+    inside = {name: place_of(getattr(start, name), span) for name, span in space.items()}
     if all(value is not None for value in inside.values()):
         study.add_trial(optuna.trial.create_trial(params=inside, distributions=distributions, value=first.loss))
     known = {_digest(start): first}
@@ -235,7 +234,10 @@ def _tried(judge: _Judge, study: Study, space: SearchSpace, first: Trial, search
         if judge.meter.over():
             return
         asked = study.ask(distributions)
-        setting = {**first.hyperparameters, **{name: _value(asked.params[name], span) for name, span in space.items()}}
+        setting = {
+            **first.hyperparameters,
+            **{name: value_of(asked.params[name], span) for name, span in space.items()},
+        }
         trial = _one(judge, number, setting, family, searched, known)
         study.tell(asked, *((trial.loss,) if trial.state == "complete" else (None, optuna.trial.TrialState.FAIL)))
         if trial.state == "complete" and trial.loss < best:
@@ -281,48 +283,6 @@ def _confirmed(judge: _Judge, best: Trial, first: Trial, held_out: Sample) -> Tr
 def _chunks(sample: Sample, size: int) -> Iterator[Sample]:
     for begin in range(0, len(sample), max(size, 1)):
         yield sample.take(np.arange(begin, min(begin + size, len(sample))))
-
-
-def _new_study(sampler: Sampler, stream: str, trials: int) -> Study:
-    try:
-        import optuna
-    except ImportError:
-        raise ImportError(
-            "the search of hyperparameters needs optuna, which is not installed here: pip install 'almanac[tune]'"
-        ) from None
-    seed = int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=4).digest(), "little")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if sampler == "random":
-        return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    # A third of the trials is drawn at random, so that a short search is not over before it has begun.
-    startup = int(np.clip(trials // 3, 3, 10))
-    return optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup))
-
-
-def _distribution(span: Choice | Number) -> Any:
-    from optuna import distributions
-
-    if isinstance(span, Choice):  # positions: values may be of any type
-        return distributions.CategoricalDistribution(tuple(range(len(span.values))))
-    if span.whole:
-        return distributions.IntDistribution(int(span.low), int(span.high), log=span.log)
-    return distributions.FloatDistribution(span.low, span.high, log=span.log)
-
-
-def _value(drawn: Any, span: Choice | Number) -> Any:
-    """What a draw stands for; four significant digits of a number are enough to search and to read."""
-    if isinstance(span, Choice):
-        return span.values[drawn]
-    return int(drawn) if span.whole else float(f"{drawn:.4g}")
-
-
-def _place(value: Any, span: Choice | Number) -> Any:
-    """A value as the sampler knows it, None where its range does not hold it."""
-    if isinstance(span, Choice):
-        same = (i for i, v in enumerate(span.values) if type(v) is type(value) and v == value)
-        return next(same, None)
-    inside = isinstance(value, int | float) and not isinstance(value, bool) and span.low <= value <= span.high
-    return value if inside else None
 
 
 def _digest(options: Hyperparameters) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from series_table import history, local_batch, record, write_series
 
 from forecasting import Bounds, fit
 from jobs.backtest import backtest
 from jobs.forecast import forecast
+from jobs.leaderboard import leaderboard, render
 from jobs.run import run
 from jobs.select import select
 from udfs.config import Config, ConfigError, load_config
+from udfs.derive import derive_selection
 from udfs.errors import InputError
 from udfs.lake import Lake
 from udfs.runs import Run
@@ -93,6 +97,24 @@ def backtests(lake: Lake, run: Run, stage: str = "backtest") -> dict[tuple[str, 
     return {(r["item_id"], r["model"], r["window"]): r for r in rows}
 
 
+def by_other_windows(config: Config, lake: Lake, run: Run, window: int) -> dict[str, dict[str, float]]:
+    """item -> weights without a window: all candidates alike, the smallest summed loss of a segment, or what is found
+    where the results never had it."""
+    from pyspark.sql import functions as F
+
+    chosen, mode = decisions(lake, run), config.selection.mode
+    if mode in ("mean", "median"):
+        return {item: row["weights"] for item, row in chosen.items()}
+    if mode in ("best_overall", "best_per_segment"):
+        return {i: {m: 1.0} for i, m in _best_of_groups(config, lake, run, without=window).items()}
+    fresh = f"{run.run_id}-{window}"
+    if not lake.read("selection").where(f"run_id = '{fresh}'").count():
+        rows = lake.read("results").where(f"run_id = '{run.run_id}' AND stage = 'backtest' AND window != {window}")
+        lake.append("results", rows.withColumn("run_id", F.lit(fresh)))
+        derive_selection(lake, fresh, config)
+    return {r["item_id"]: r["weights"] for r in lake.read("selection").where(f"run_id = '{fresh}'").collect()}
+
+
 def combined(mode: str, weights: dict[str, float], of_model: Callable[[str], np.ndarray[Any, Any]]) -> Any:
     """What the members' numbers become: their weighted mean, their trimmed mean, or their median; a plain loop."""
     members = [of_model(name) for name in weights]
@@ -114,6 +136,7 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
     batch = local_batch(config, records)
     local = {m: fit(batch, m, seed=5).predict(H, config.quantiles, bounds=Bounds(lower=0.0)) for m in MODELS}
     rows = lake.read("forecasts").where(f"run_id = '{run.run_id}'").toPandas().set_index(["item_id", "step"])
+    others = {window: by_other_windows(config, lake, run, window) for window in range(1, W + 1)}
     for i, item in enumerate(r["item_id"] for r in records):
         weights = chosen[item]["weights"]
         assert sum(weights.values()) == pytest.approx(1.0)
@@ -130,18 +153,66 @@ def test_what_is_forecast_and_what_is_scored_are_the_members_combined(
                 assert (item, "selected", window) not in selected
                 continue
             row = selected[item, "selected", window]
-            numbers = combined(mode, weights, lambda m, w=window, i=item: np.array(tests[i, m, w]["quantiles"]))
+            of_others = others[window][item]  # what is scored was not fitted to the window
+            numbers = combined(mode, of_others, lambda m, w=window, i=item: np.array(tests[i, m, w]["quantiles"]))
             np.testing.assert_allclose(row["quantiles"], numbers, rtol=1e-9, atol=1e-9)
             assert row["mase_scale"] == tests[item, "naive", window]["mase_scale"]
             assert row["rmsse_scale"] == tests[item, "naive", window]["rmsse_scale"]
             assert row["status"] == "ok"
 
 
-def _losses(config: Config, lake: Lake, run: Run) -> dict[str, dict[str, float]]:
-    """item -> model -> summed quantile loss over the windows, by a plain loop."""
+@pytest.mark.parametrize("mode", ["best_per_series", "ensemble"])
+def test_log_loss_of_what_was_selected_is_the_chosen_models_own_where_it_is_one(made: Any, mode: str) -> None:
+    config, lake, run = made(mode)
+    others = {window: by_other_windows(config, lake, run, window) for window in range(1, W + 1)}
+    where = f"run_id = '{run.run_id}' AND scope = 'item' AND window > 0"
+    metrics = {(r["item_id"], r["model"], r["window"]): r for r in lake.read("metrics").where(where).collect()}
+    own = backtests(lake, run)
+    seen = set()
+    for (item, model, window), row in metrics.items():
+        if model != "selected":
+            continue
+        source = row["log_loss_source"]
+        seen.add(source)
+        if mode == "ensemble":
+            assert source == "quantiles"
+            continue
+        (name,) = others[window][item]
+        density = own[item, name, window]["log_density"]
+        assert source == ("quantiles" if density is None else "model")
+        expected = metrics[item, name, window]["log_loss"]
+        if density is not None:  # every density here is finite
+            known = [-d for d, y in zip(density, own[item, name, window]["actuals"], strict=True) if not np.isnan(y)]
+            assert expected == pytest.approx(sum(known) / len(known))
+        assert row["log_loss"] == pytest.approx(expected, rel=1e-12)
+    assert ("model" if mode == "best_per_series" else "quantiles") in seen
+    assert config.calibration.method == "none"
+
+
+def test_one_window_is_scored_in_sample_and_the_leaderboard_says_so(
+    spark: SparkSession, records: list[dict[str, Any]], made: Any, tmp_path: Path
+) -> None:
+    config = load_config(settings(tmp_path, mode="ensemble", backtest={"windows": 1, "min_history": 14}))
+    lake = write_series(spark, config, records)
+    run = backtest(config, spark)
+    select(config, spark)
+    chosen, tests = decisions(lake, run), backtests(lake, run)
+    for (item, _, window), row in backtests(lake, run, "selection").items():
+        weights = chosen[item]["weights"]
+        numbers = combined("ensemble", weights, lambda m, i=item, w=window: np.array(tests[i, m, w]["quantiles"]))
+        np.testing.assert_allclose(row["quantiles"], numbers, rtol=1e-9, atol=1e-9)
+    for windows, board in ((1, leaderboard(config, spark)), (W, leaderboard(made("ensemble")[0], spark))):
+        assert board.in_sample == (windows == 1)
+        out = StringIO()
+        render(board, "table", Console(file=out, width=200))
+        assert ("scored in sample" in out.getvalue()) == (windows == 1)
+
+
+def _losses(config: Config, lake: Lake, run: Run, without: int = 0) -> dict[str, dict[str, float]]:
+    """item -> model -> summed quantile loss over the windows but one, by a plain loop."""
     out: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for (item, model, _), row in backtests(lake, run).items():
-        if row["status"] == "skipped":
+    for (item, model, window), row in backtests(lake, run).items():
+        if row["status"] == "skipped" or window == without:
             continue
         table = np.reshape(row["quantiles"], (H, len(config.quantiles)))
         for y, line in zip(row["actuals"], table, strict=True):
@@ -151,18 +222,25 @@ def _losses(config: Config, lake: Lake, run: Run) -> dict[str, dict[str, float]]
     return out
 
 
+def _best_of_groups(config: Config, lake: Lake, run: Run, without: int = 0) -> dict[str, str]:
+    """item -> the model with the smallest loss over all series, or over those of its segment."""
+    losses, chosen = _losses(config, lake, run, without), decisions(lake, run)
+    overall = config.selection.mode == "best_overall"
+    groups: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for item, of_model in losses.items():
+        for model, loss in of_model.items():
+            groups["" if overall else chosen[item]["segment"]][model] += loss
+    assert len(groups) == (1 if overall else 2)
+    of_group = {name: min(of, key=lambda m, of=of: of[m]) for name, of in groups.items()}
+    return {item: of_group["" if overall else chosen[item]["segment"]] for item in losses}
+
+
 def test_one_model_for_all_and_one_a_segment_have_the_smallest_summed_loss(made: Any) -> None:
     for mode in ("best_overall", "best_per_segment"):
         config, lake, run = made(mode)
-        losses, chosen = _losses(config, lake, run), decisions(lake, run)
-        groups: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-        for item, of_model in losses.items():
-            for model, loss in of_model.items():
-                groups["" if mode == "best_overall" else chosen[item]["segment"]][model] += loss
-        assert len(groups) == (1 if mode == "best_overall" else 2)
-        for item in losses:
-            of_group = groups["" if mode == "best_overall" else chosen[item]["segment"]]
-            assert chosen[item]["model"] == min(of_group, key=lambda m: of_group[m])
+        chosen = decisions(lake, run)
+        for item, model in _best_of_groups(config, lake, run).items():
+            assert chosen[item]["model"] == model
             assert chosen[item]["reason"] == ("best_overall" if mode == "best_overall" else "best_in_segment")
 
 

@@ -95,7 +95,7 @@ def test_a_limited_forecast_by_a_predictor_gives_the_same_numbers(report: RunRep
     first = first[first["origin"] == "JFK"]
     values = first.pivot(index="step", columns="run_id", values="p50")
     assert len(values) == report.run.horizon
-    np.testing.assert_allclose(values[report.run.run_id], values[again.run_id], rtol=1e-12)
+    np.testing.assert_array_equal(values[report.run.run_id], values[again.run_id])
 
 
 def test_the_queries_of_the_readme_run(report: RunReport, spark: SparkSession) -> None:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = [
     "run", "validate", "ingest", "tune", "backtest", "select", "forecast", "leaderboard", "evaluate", "export",
-    "query", "plot", "describe", "register", "inspect",
+    "query", "plot", "describe", "register", "inspect", "tune_deepar", "train_deepar", "predict_deepar",
 ]  # fmt: skip
 
 
@@ -22,7 +22,8 @@ def test_a_verb_runs_as_a_file_from_anywhere(verb: str, tmp_path: Path) -> None:
         [sys.executable, str(ROOT / "jobs" / f"{verb}.py"), "--help"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert f"{verb}.py {verb}" in done.stdout or f"{verb} [OPTIONS]" in done.stdout
+    name = verb.replace("_", "-")
+    assert f"{verb}.py {name}" in done.stdout or f"{name} [OPTIONS]" in done.stdout
 
 
 @pytest.mark.spark

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from forecasting.evaluation.search import Budget, search
 from forecasting.evaluation.search_sample import Sample
 from forecasting.evaluation.windows import BacktestPlan, backtest_windows
 from jobs.backtest import backtest
+from jobs.estimate import estimate
+from jobs.estimate import render as render_estimate
 from jobs.forecast import forecast
 from jobs.select import select
 from jobs.tune import render, tune
@@ -127,6 +130,37 @@ def test_a_tuning_and_its_effect(spark: SparkSession, content: dict[str, Any]) -
     render(made, Console(file=out, width=200))
     assert "mean" in out.getvalue()
     assert f"window_length {north.chosen['window_length']}" in out.getvalue()
+
+
+def test_a_dry_run_counts_what_the_tuning_found(
+    spark: SparkSession, make_config: Callable[..., dict[str, Any]]
+) -> None:
+    content = make_config(
+        data={"target": {}},
+        models={"mean": {}, "naive": {}},
+        backtest={"windows": 3},
+        tuning={"trials": TRIALS},
+        seed=3,
+    )
+    rows = [record(f"i{k}", jumped(k)) for k in range(NORTH)]
+    points = [(r["item_id"], r["start"] + timedelta(days=t), y) for r in rows for t, y in enumerate(r["target"])]
+    target = spark.createDataFrame(points, "item_id string, timestamp timestamp_ntz, target double")
+    before = estimate(content, spark, target=target)
+    assert (list(before.seconds), before.tuned, before.untuned) == (["mean", "naive"], {}, True)
+    config = load_config(content, frames=True)
+    write_series(spark, config, rows)
+    chosen = tune(config, spark).found[0].chosen
+    assert chosen is not None
+    after = estimate(content, spark, target=target)
+    assert list(after.seconds) == ["mean", "naive", "mean+tuned"]
+    assert (after.tuned, after.untuned) == ({"mean+tuned": chosen}, False)
+    for made, sentence in (
+        (before, "a tuning would come first"),
+        (after, f"mean+tuned, found by a tuning: window_length {chosen['window_length']}"),
+    ):
+        out = StringIO()
+        render_estimate(made, Console(file=out, width=200))
+        assert sentence in out.getvalue()
 
 
 def test_a_tuning_that_was_cut_off_is_resumed(

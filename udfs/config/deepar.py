@@ -8,13 +8,38 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from forecasting.deepar.settings import Settings
+from forecasting.evaluation.sampler import Sampler
+from udfs.config.sources import Section
 
 if TYPE_CHECKING:
     from udfs.config.schema import Config
 
 
+class DeepARTuning(Section):
+    """The search of `tune-deepar`: settings are trained on what lies before its own windows, the ones just before the
+    earliest backtest window, and judged there by mean wQL; backtests stay unseen."""
+
+    parameters: tuple[Literal["context_length", "learning_rate", "num_cells", "num_layers"], ...] = Field(
+        default=("context_length", "learning_rate"), min_length=1
+    )
+    """What is searched, over the service's ranges; its own search tried these two."""
+    sampler: Sampler = "tpe"
+    """tpe: tree-structured Parzen estimator (Bergstra and others 2011)."""
+    trials: int = Field(default=20, ge=1)
+    """Settings tried, the configured one first."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Steps of training that all trials together may spend; null: no limit. Reproducible."""
+    windows: int = Field(default=1, ge=1)
+    """Windows that settings are judged on."""
+    sample: int = Field(default=1000, ge=1)
+    """Series that they are judged on, taken by the hash of the key; all are trained on."""
+    reduction: int = Field(default=3, ge=2)
+    """Successive halving: a trial goes on after 1/27, 1/9 and 1/3 of the epochs only where it is among the best third
+    of those that came so far (4: 1/64, 1/16 and 1/4 of the epochs, the best quarter)."""
+
+
 class DeepARConfig(Settings):
-    """The global model, trained by `train-deepar` and used by `predict-deepar`; no other verb reads this section."""
+    """The global model: what `tune-deepar`, `train-deepar` and `predict-deepar` read, and no other verb."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one."""
@@ -27,6 +52,7 @@ class DeepARConfig(Settings):
     """Those of them that are read as numbers (an area, a price class); all others are categories."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Seconds between checkpoints; 0: one after every epoch."""
+    tuning: DeepARTuning = DeepARTuning()
 
     @property
     def settings(self) -> Settings:
@@ -52,4 +78,4 @@ def deepar_problems(config: Config) -> Iterator[str]:
             yield f"deepar.numbers: {name!r} is no metadata column that the model reads: {listed}"
 
 
-__all__ = ["DeepARConfig", "deepar_problems"]
+__all__ = ["DeepARConfig", "DeepARTuning", "deepar_problems"]

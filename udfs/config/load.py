@@ -57,8 +57,11 @@ def load_config(
 
 
 def resolved_json(config: Config) -> str:
-    """The whole configuration with its defaults, as stored with a run."""
-    return json.dumps(config.model_dump(by_alias=True, mode="json"), sort_keys=True, ensure_ascii=False)
+    """The whole configuration with its defaults, as stored with a run.
+
+    The models stay in their order: an ensemble is added up in it, and of equal models the first is chosen.
+    """
+    return json.dumps(config.model_dump(by_alias=True, mode="json"), ensure_ascii=False)
 
 
 def config_hash(config: Config) -> str:

@@ -105,6 +105,14 @@ def test_resolved_config_reads_back_equal(make_config: MakeConfig) -> None:
     assert Config.model_validate(json.loads(resolved_json(config))) == config
 
 
+def test_models_stay_in_their_order(make_config: MakeConfig) -> None:
+    models: dict[str, Any] = {"theta": {}, "naive": {}, "ets": {}}
+    segment = {"name": "a", "where": {"item_id": "x"}, "models": {"mean": {}, "empirical": {}}}
+    stored = json.loads(resolved_json(load_config(make_config(models=models, segments=[segment]))))
+    assert list(Config.model_validate(stored).models) == list(models)
+    assert list(Config.model_validate(stored).segments[0].models) == ["mean", "empirical"]
+
+
 def test_hash_follows_results_only(make_config: MakeConfig) -> None:
     config = make_config()
     base = config_hash(load_config(config))
