@@ -42,6 +42,7 @@ def test_spark_submit_runs_a_verb(tmp_path: Path) -> None:
     settings = {"SPARK_HOME": str(home), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     done = subprocess.run(
         [str(home / "bin" / "spark-submit"), "--master", "local[2]", "--conf", "spark.ui.enabled=false",
+         "--conf", "spark.sql.shuffle.partitions=4", "--conf", "spark.databricks.delta.snapshotPartitions=2",
          "--driver-memory", "1g", str(ROOT / "jobs" / "run.py"), "--config", str(config)],
         cwd=tmp_path, capture_output=True, text=True, env=os.environ | settings, timeout=800,
     )  # fmt: skip

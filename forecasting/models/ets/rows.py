@@ -24,6 +24,7 @@ NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4,
 FORM, ALPHA, BETA, GAMMA, PHI, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS, LEVEL_0, SLOPE_0 = range(13)
 N_PARAMETERS = 13
 SMALLEST_VARIANCE = 1e-24  # of errors, on data scaled to about 1
+SMALLEST_EXPONENT = -1000  # of the scale: its power is made by a division, which would give 0 for subnormal numbers
 
 
 @numba.njit(cache=True)
@@ -200,7 +201,7 @@ def fit_rows(
             out[FORM], out[ALPHA], out[SIGMA], out[LEVEL_0] = 0.0, 1.0, 0.0, values[first]
             state[0] = values[first]
             continue
-        scale = 2.0 ** math.ceil(math.log2(largest))
+        scale = 2.0 ** max(math.ceil(math.log2(largest)), SMALLEST_EXPONENT)
         n = last - first + 1
         for t in range(n):
             y[t] = values[first + t] / scale

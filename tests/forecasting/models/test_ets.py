@@ -63,6 +63,15 @@ def test_scale_carries_through(scale: float) -> None:
     np.testing.assert_allclose(scaled.quantiles, plain.quantiles * scale, rtol=1e-4)
 
 
+@pytest.mark.parametrize("model", ["ets", "ces"])
+@pytest.mark.parametrize("y", [[0.0, 2.2e-311], [5e-324, 0.0, 1e-320], [0.0, 1e-308, 2e-308, 1e-308, 3e-308] * 4])
+def test_numbers_below_the_normal_ones_are_numbers(model: str, y: list[float]) -> None:
+    batch = SeriesBatch.from_arrays([np.array(y)], "2020-01-01", "D")
+    result = forecast(batch, model, 3, fallback=False)
+    assert np.isfinite(result.quantiles).all()
+    assert np.abs(result.mean).max() <= max(y)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
