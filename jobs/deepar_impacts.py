@@ -13,13 +13,13 @@ from rich.console import Console
 
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_rows import OnProgress, Opened, metadata_for
+from jobs.deepar_rows import OnProgress, Opened, counting, metadata_for
 from udfs.arrow import repeated
 from udfs.deepar_schema import impacts_schema
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
-from udfs.parts import Part, parts_of, pieces
+from udfs.parts import Part
 
 if TYPE_CHECKING:
     from forecasting.deepar import Impacts
@@ -65,18 +65,13 @@ def _rows(
     opened: Opened, done: Explained, schema: pa.Schema, on_progress: OnProgress | None
 ) -> Iterator[pa.RecordBatch]:
     source, spec = opened.source, opened.source.spec("forecast")
-    total, seen = _Total(), 0
-    for batch in source.batches():
-        for piece in pieces(batch, spec):
-            for part, _ in parts_of(piece, spec):
-                if not part.ended:  # nothing moves the zeros of an item that is over
-                    found = _impacts(opened, part)
-                    total.add(found)
-                    done.n_series += len(part.series)
-                    yield _items(opened, part, found, schema)
-            seen += len(piece)
-            if on_progress is not None:
-                on_progress(seen, len(source.series))
+    total = _Total()
+    for part in source.parts(spec, counting(on_progress, len(source.series))):
+        if not part.ended:  # nothing moves the zeros of an item that is over
+            found = _impacts(opened, part)
+            total.add(found)
+            done.n_series += len(part.series)
+            yield _items(opened, part, found, schema)
     done.total = total.made()
     records = [
         {"scope": "total", "feature": name, "kind": kind, "effect": effect, "size": size}

@@ -56,7 +56,7 @@ def stored_models(config: Config) -> list[dict[str, Any]]:
 def setting_digest(config: Config) -> str:
     """A digest of what must be the same for a setting that a tuning found to be used."""
     content = [config.horizon, config.grid.name, list(config.dimensions), config.forecast_start]
-    return hashlib.sha256(json.dumps(["deepar", *content]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([DEEPAR, *content]).encode()).hexdigest()[:16]
 
 
 def with_tuned(config: Config, run_id: str) -> Config:

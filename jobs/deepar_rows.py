@@ -36,6 +36,20 @@ OnProgress = Callable[[int, int], None]
 """Called with (series done, of all)."""
 
 
+def counting(on_progress: OnProgress | None, total: int) -> Callable[[int], None] | None:
+    """Adds up the series that are done, for `DeepSource.parts`."""
+    if on_progress is None:
+        return None
+    seen = 0
+
+    def more(n: int) -> None:
+        nonlocal seen
+        seen += n
+        on_progress(seen, total)
+
+    return more
+
+
 @dataclass(frozen=True)
 class Opened:
     """A model, what was told of it, and the series of the run that it answers for. timed: whether processor time says
@@ -131,4 +145,4 @@ def answered(model: DeepAR, part: Part, spec: TaskSpec, name: str = DEEPAR) -> p
     return whole_rows(part, answer, ModelSpec(name), spec, np.array([NO_UNIT], dtype=np.int32))
 
 
-__all__ = ["OnProgress", "Opened", "answered", "metadata_for", "scored"]
+__all__ = ["OnProgress", "Opened", "answered", "counting", "metadata_for", "scored"]

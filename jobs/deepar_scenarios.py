@@ -18,13 +18,12 @@ from forecasting.levels import quantile_column
 from forecasting.scenarios import Scenario
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_rows import OnProgress, Opened, answered
+from jobs.deepar_rows import OnProgress, Opened, answered, counting
 from udfs.arrow import joined_keys, label_microseconds, list_buffers, repeated, timestamps
 from udfs.deep_source import DeepSource
 from udfs.deepar_schema import scenarios_schema
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.lake import layout_of
-from udfs.parts import parts_of, pieces
 from udfs.scenario import read_scenarios
 from udfs.schemas import BASELINE
 
@@ -82,19 +81,14 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     source, plain = opened.source, opened.source.spec("forecast")
     asked: Mapping[str, Scenario | None] = {BASELINE: None, **{scenario.name: scenario for scenario in scenarios}}
-    seen, total = 0, len(asked) * len(source.series)
+    count = counting(on_progress, len(asked) * len(source.series))
     for name, scenario in asked.items():
         spec = replace(plain, scenario=scenario)
         done.total[name] = 0.0
-        for batch in source.batches():
-            for piece in pieces(batch, spec):
-                for part, _ in parts_of(piece, spec):
-                    made = _long(answered(opened.model, part, spec), name, opened, schema)
-                    done.total[name] += pc.sum(made.column("mean"), min_count=0).as_py()
-                    yield made
-                seen += len(piece)
-                if on_progress is not None:
-                    on_progress(seen, total)
+        for part in source.parts(spec, count):
+            made = _long(answered(opened.model, part, spec), name, opened, schema)
+            done.total[name] += pc.sum(made.column("mean"), min_count=0).as_py()
+            yield made
 
 
 def _long(made: pa.RecordBatch, scenario: str, opened: Opened, schema: pa.Schema) -> pa.RecordBatch:

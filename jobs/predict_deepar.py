@@ -25,14 +25,13 @@ from rich.console import Console
 from forecasting.evaluation.metrics import Layout, ratios
 from jobs import tables
 from jobs.context import ConfigSource
-from jobs.deepar_rows import OnProgress, Opened, answered, scored
+from jobs.deepar_rows import OnProgress, Opened, answered, counting, scored
 from udfs.arrow import nulls, repeated
 from udfs.deep_cold import cold_windows
 from udfs.deep_source import DeepSource, not_done
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.errors import InputError
 from udfs.lake import layout_of
-from udfs.parts import parts_of, pieces
 from udfs.results import DEEPAR, DEEPAR_COLD
 from udfs.schemas import RESULTS_DEEPAR, table_schemas
 from udfs.spec import Stage
@@ -123,28 +122,24 @@ def _rows(
     schema: pa.Schema,
     on_progress: OnProgress | None,
 ) -> Iterator[pa.RecordBatch]:
-    total, seen, levels = len(source.series) * len(stages), 0, source.config.quantiles
+    levels = source.config.quantiles
+    count = counting(on_progress, len(source.series) * len(stages))
     sums = np.zeros(len(Layout.of(levels)))
     clock = time.process_time()
     whole = _Whole(done, source.series_version, schema)
     for stage in stages:
         spec = source.spec(stage)
-        for batch in source.batches():
-            for piece in pieces(batch, spec):
-                for part, _ in parts_of(piece, spec):
-                    cold = cold_windows(part, source.config, spec)
-                    for name, rows in ((DEEPAR, part), *((DEEPAR_COLD, rows) for rows in cold)):
-                        made = answered(model, rows, spec, name)
-                        counted = pc.value_counts(made.column("status")).to_pylist()
-                        done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
-                        if rows.actuals is not None and not rows.short and name == DEEPAR:
-                            sums += scored(made, rows, spec)
-                        now = time.process_time()
-                        yield whole.of(made, stage, now - clock)
-                        clock = now
-                seen += len(piece)
-                if on_progress is not None:
-                    on_progress(seen, total)
+        for part in source.parts(spec, count):
+            cold = cold_windows(part, source.config, spec)
+            for name, rows in ((DEEPAR, part), *((DEEPAR_COLD, rows) for rows in cold)):
+                made = answered(model, rows, spec, name)
+                counted = pc.value_counts(made.column("status")).to_pylist()
+                done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
+                if rows.actuals is not None and not rows.short and name == DEEPAR:
+                    sums += scored(made, rows, spec)
+                now = time.process_time()
+                yield whole.of(made, stage, now - clock)
+                clock = now
     if "backtest" in stages:
         done.metrics.update({name: float(value) for name, value in ratios(sums, levels).items()})
 

@@ -38,7 +38,7 @@ from udfs.deep_source import DeepSource, not_done, open_source
 from udfs.delta_files import arrow_schema, lake_folder, open_table, read_rows, replace_rows
 from udfs.errors import InputError
 from udfs.lake import as_json
-from udfs.parts import Part, parts_of, pieces
+from udfs.parts import Part
 from udfs.results import DEEPAR
 from udfs.runs import new_run_id
 from udfs.tuning_schema import tuning_schema
@@ -148,13 +148,7 @@ class _Judge:
         chosen = np.zeros(len(held), dtype=bool)
         chosen[there[np.argsort(hashes[there], kind="stable")[: source.config.deepar.tuning.sample]]] = True
         sample, spec = replace(source, series=held.only(chosen)), source.spec("backtest")
-        parts = [
-            part
-            for batch in sample.batches()
-            for piece in pieces(batch, spec)
-            for part, _ in parts_of(piece, spec)
-            if not part.short and not part.ended
-        ]
+        parts = [part for part in sample.parts(spec) if not part.short and not part.ended]
         return cls(source, tuple(parts), sum(len(part.series) for part in parts))
 
     def loss(self, model: DeepAR) -> float:

@@ -267,7 +267,7 @@ def final_backtests(
     from pyspark.sql import functions as F
 
     schema, key = lake.schemas["results"], lake.layout.key
-    made = ["window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status"]
+    made = ("window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status")
     kept = (*key, "bucket", *made, *(("log_density",) if blender.single else ()))
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in kept)
     rows = blended.mapInArrow(_final_step(kept, key, blender, calibration), ddl)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from udfs.layout import TableSchema
+from udfs.layout import RUN, TableSchema
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 
@@ -12,7 +12,7 @@ def calibration_schema() -> TableSchema:
     return TableSchema(
         "calibration",
         (
-            _required("run_id", "string", "run that made the row"),
+            RUN,
             _required("segment", "string", "series that are calibrated together"),
             _required("interval", "string", "nominal coverage of a symmetric pair of quantiles, per cent"),
             _required("first_step", "int", "first step of the block"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from udfs.layout import Layout, TableSchema, optional, required
+from udfs.layout import RUN, Layout, TableSchema, optional, required
 
 NEIGHBOUR = "neighbour_"
 """Before the key columns of a neighbour."""
@@ -13,7 +13,7 @@ def cold_pool_schema(layout: Layout) -> TableSchema:
     return TableSchema(
         "cold_pool",
         (
-            required("run_id", "string", "run that made the row"),
+            RUN,
             required("donor", "int", "its position among the donors of the run"),
             *(required(name, "string", "key of the donor") for name in layout.key),
             required("used", "boolean", "whether it has history enough to be forecast from"),
@@ -29,7 +29,7 @@ def neighbours_schema(layout: Layout) -> TableSchema:
     return TableSchema(
         "neighbours",
         (
-            required("run_id", "string", "run that made the row"),
+            RUN,
             *(required(name, "string", "key of the item that was forecast") for name in layout.key),
             required("rank", "int", "1 is the nearest"),
             *(required(NEIGHBOUR + name, "string", "key of the neighbour") for name in layout.key),

@@ -17,7 +17,7 @@ from forecasting.api import Forecast
 from forecasting.models.contract import Status
 from udfs.derive_sums import dense
 from udfs.lake import Lake
-from udfs.results import DEEPAR
+from udfs.results import DEEPAR, results_of
 from udfs.runs import Run
 from udfs.schemas import RESULTS_DEEPAR
 
@@ -103,7 +103,7 @@ def count_missing(lake: Lake, run_id: str) -> int:
     """Series of a run whose forecast had to go without the global model, which `selection` gives them."""
     from pyspark.sql import functions as F
 
-    rows = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "forecast"))
+    rows = results_of(lake, run_id, "forecast")
     return rows.where(F.col("mean").isNotNull() & F.col("reason").contains(NO_FORECAST)).count()
 
 

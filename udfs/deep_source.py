@@ -7,7 +7,7 @@ Not done for the global model: `abrupt`, successors and the decline before an en
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from udfs.limits import ITEM_SEPARATOR
 from udfs.living import END, START, LifeSpec
 from udfs.observing import FILL_GROUP, observing_by
 from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
+from udfs.parts import Part, parts_of, pieces
 from udfs.results import DEEPAR
 from udfs.schemas import SCHEMA_VERSION, table_schemas
 from udfs.spec import ModelSpec, Stage, TaskSpec
@@ -78,6 +79,16 @@ class DeepSource:
     def label(self, ordinal: int) -> np.datetime64:
         """The label of a period."""
         return np.datetime64(int(self.frequency.labels([ordinal])[0]), "us")
+
+    def parts(self, spec: TaskSpec, on_series: Callable[[int], None] | None = None) -> Iterator[Part]:
+        """All series made ready for a stage, as for the tasks of the local models. on_series: told how many are done
+        after each piece."""
+        for batch in self.batches():
+            for piece in pieces(batch, spec):
+                for part, _ in parts_of(piece, spec):
+                    yield part
+                if on_series is not None:
+                    on_series(len(piece))
 
     def spec(self, stage: Stage) -> TaskSpec:
         """As `udfs.stage.task_spec` for one model, `deepar`. Series too short for a window are left out of backtests,

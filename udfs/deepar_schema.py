@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from forecasting.levels import quantile_column
-from udfs.layout import Column, Layout, TableSchema
+from udfs.layout import Layout, TableSchema, key_columns, quantile_columns
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 
@@ -11,13 +10,9 @@ _RUN = _required("run_id", "string", "run whose series were read")
 _MODEL = _required("model_id", "string", "the model that was asked")
 
 
-def _key(layout: Layout) -> tuple[Column, ...]:
-    return tuple(_required(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key)
-
-
 def impacts_schema(layout: Layout) -> TableSchema:
     """A row is a feature and a series, or a feature over all series of the run."""
-    key = (_c(c.name, c.type, f"{c.comment}; NULL in the total") for c in _key(layout))
+    key = (_c(c.name, c.type, f"{c.comment}; NULL in the total") for c in key_columns(layout))
     return TableSchema(
         "impacts",
         (
@@ -37,18 +32,17 @@ def impacts_schema(layout: Layout) -> TableSchema:
 
 def scenarios_schema(layout: Layout) -> TableSchema:
     """A row is a period of a series' forecast in a scenario, the baseline among them."""
-    quantiles = tuple(_c(quantile_column(q), "double", f"quantile {q:g}") for q in layout.quantiles)
     return TableSchema(
         "scenarios",
         (
             _RUN,
             _MODEL,
             _required("scenario", "string", "name of the what-if; baseline: by the related series as they are"),
-            *_key(layout),
+            *key_columns(layout),
             _required("step", "int", "1 is the first period after the end"),
             _required("timestamp", "timestamp_ntz", "label of the period"),
             _c("mean", "double", "expected value"),
-            *quantiles,
+            *quantile_columns(layout),
         ),
         primary_key=("run_id", "scenario", *layout.key, "step"),
         partition_by=("run_id",),

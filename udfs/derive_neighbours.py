@@ -8,6 +8,7 @@ from udfs.cold import COLD_START, FACTS
 from udfs.cold_schema import NEIGHBOUR
 from udfs.deep_forecasts import INSTEAD
 from udfs.lake import Lake
+from udfs.results import results_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,7 +31,7 @@ def cold_forecasts(lake: Lake, run_id: str) -> DataFrame | None:
     if not lake.exists("results"):
         return None
     cold = (F.col("model") == COLD_START) | F.col("reason").startswith(INSTEAD)
-    rows = lake.read("results").where((F.col("run_id") == run_id) & (F.col("stage") == "forecast") & cold)
+    rows = results_of(lake, run_id, "forecast").where(cold)
     return None if rows.isEmpty() else rows
 
 

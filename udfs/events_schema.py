@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from udfs.layout import Layout, TableSchema, required
+from udfs.layout import Layout, TableSchema, key_columns, required
 
 
 def events_schema(layout: Layout) -> TableSchema:
@@ -11,7 +11,7 @@ def events_schema(layout: Layout) -> TableSchema:
         "events",
         (
             required("run_id", "string", "run that found it"),
-            *(required(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key),
+            *key_columns(layout),
             required("timestamp", "timestamp_ntz", "label of its first period"),
             required("until", "timestamp_ntz", "label of the last period of a surge, else the same"),
             required("kind", "string", "level_shift, outlier or surge"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from forecasting.levels import quantile_column
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,17 @@ class Layout:
     def related_key(self) -> tuple[str, ...]:
         """What a row of `related` may be keyed by: the key, and the metadata columns that some source has instead."""
         return (*self.key, *self.joined)
+
+
+RUN = required("run_id", "string", "run that made the row")
+BUCKET = required("bucket", "int", "storage bucket: pmod(xxhash64(key), buckets of the lake)")
+
+
+def key_columns(layout: Layout, make: Callable[[str, str, str], Column] = required) -> tuple[Column, ...]:
+    """item_id and the forecast dimensions as columns. make: `required` or `optional`."""
+    return tuple(make(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key)
+
+
+def quantile_columns(layout: Layout) -> tuple[Column, ...]:
+    """A column for each level."""
+    return tuple(optional(quantile_column(q), "double", f"quantile {q:g}") for q in layout.quantiles)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from udfs.layout import Layout, TableSchema, optional, required
+from udfs.layout import RUN, Layout, TableSchema, key_columns, optional, required
 
 
 def successors_schema(layout: Layout) -> TableSchema:
     """What each series inherits, nearest predecessor first."""
-    key = (required(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key)
     return TableSchema(
         "successors",
         (
-            *key,
+            *key_columns(layout),
             required("position", "int", "1 is the predecessor, 2 its predecessor, …"),
             required("predecessor", "string", "item whose history stands in front"),
             required("scale", "double", "what the history is multiplied by, the links between together"),
@@ -32,7 +31,7 @@ def phase_out_schema() -> TableSchema:
     return TableSchema(
         "phase_out",
         (
-            required("run_id", "string", "run that made the row"),
+            RUN,
             required("segment", "string", "segment of the series, empty for that of all items"),
             required("periods_to_end", "int", "0 is the last period of a life"),
             required("factor", "double", "what sales are there, of their level before; shrunk"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from udfs.layout import Layout, TableSchema
+from udfs.layout import RUN, Layout, TableSchema, key_columns
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 
@@ -18,11 +18,11 @@ def metrics_schema(layout: Layout) -> TableSchema:
     return TableSchema(
         "metrics",
         (
-            _required("run_id", "string", "run that made the row"),
+            RUN,
             _required("model", "string", "model family; `selected` is the chosen one of each series"),
             _required("window", "int", "backtest window; -1 all of them; 0 the forecast against arrived actuals"),
             _required("scope", "string", "item, segment, step or total"),
-            *(_c(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key),
+            *key_columns(layout, _c),
             _c("attribute", "string", "metadata column of a segment"),
             _c("value", "string", "its value"),
             _c("step", "int", "horizon step of the scope `step`, 1 is the first"),

@@ -183,9 +183,8 @@ def _packed_as_placed(packing: Packing, role: Role, groups: DataFrame) -> DataFr
         groups = groups.withColumn(SEQUENCE, looked_up(np.array(numbers), F.col(CODE)))
     rows = grouped_rows(packing, groups, role, TARGET_KIND, None)
     fixed = {KIND: TARGET_KIND} | ({SEQUENCE: numbers[0]} if len(numbers) == 1 else {})
-    fixed |= {
-        f"{name}#n": 1 for name, how in columns[TARGET_KIND].items() if how != "mean"
-    }  # a weight for means alone
+    # Only means are weighed by the rows behind a value.
+    fixed |= {f"{name}#n": 1 for name, how in columns[TARGET_KIND].items() if how != "mean"}
     spec = replace(packing.spec(columns, ()), fixed=fixed)
     packed = mapped(rows, spec, packing.packed_schema(columns, ()))
     return packed.withColumn("bucket", packing.lake.bucket(packing.info.buckets))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from udfs.layout import Layout, TableSchema
+from udfs.layout import BUCKET, RUN, Layout, TableSchema, key_columns
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 
@@ -17,10 +17,10 @@ def results_schema(layout: Layout) -> TableSchema:
     return TableSchema(
         "results",
         (
-            _required("run_id", "string", "run that made the row"),
+            RUN,
             _required("stage", "string", "backtest, selection (the chosen ones' backtests) or forecast"),
             _required("unit", "int", "work unit of the run's plan"),
-            *(_required(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key),
+            *key_columns(layout),
             _required("model", "string", "model family"),
             _required("window", "int", "backtest window, 1 is the latest; 0 is the forecast"),
             _required("forecast_start", "timestamp_ntz", "label of the first step"),
@@ -35,11 +35,7 @@ def results_schema(layout: Layout) -> TableSchema:
             _required("n_obs", "bigint", "observations seen"),
             _required("n_filled", "bigint", "filled points seen"),
             _required("n_clipped", "bigint", "values that a bound changed"),
-            _c(
-                "n_masked",
-                "bigint",
-                "points of the history that are masked or closed",
-            ),
+            _c("n_masked", "bigint", "points of the history that are masked or closed"),
             _c("n_closed", "bigint", "steps that are closed: their forecast is 0"),
             _required("evaluations", "bigint", "likelihood passes spent"),
             _c("parameters", "array<double>", "fitted parameters, in the model's order"),
@@ -51,7 +47,7 @@ def results_schema(layout: Layout) -> TableSchema:
             _c("treatment", "string", "what was done about abrupt changes before the fit (docs/data.md); NULL: off"),
             _c("n_treated", "bigint", "values replaced, periods left out in front, or steps added by it"),
             _c("log_density", "array<double>", "in backtests: log of the density of each step's actual, NaN unscored"),
-            _required("bucket", "int", "storage bucket: pmod(xxhash64(key), buckets of the lake)"),
+            BUCKET,
         ),
         primary_key=("run_id", "stage", *layout.key, "model", "window"),
         partition_by=("run_id", "bucket"),

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from forecasting.levels import quantile_column
 from udfs.calibration_schema import calibration_schema
 from udfs.cold_schema import cold_pool_schema, neighbours_schema
 from udfs.deepar_schema import impacts_schema, scenarios_schema
 from udfs.events_schema import events_schema
-from udfs.layout import Column, Layout, TableSchema
+from udfs.layout import BUCKET, RUN, Layout, TableSchema, key_columns, quantile_columns
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 from udfs.life_schema import phase_out_schema, successors_schema
@@ -30,14 +29,7 @@ SCHEMA_VERSION = 1
 BASELINE = "baseline"
 
 
-def _key(layout: Layout, *, required: bool = True) -> tuple[Column, ...]:
-    make = _required if required else _c
-    return tuple(make(n, "string", "item" if n == "item_id" else "forecast dimension") for n in layout.key)
-
-
-_BUCKET = _required("bucket", "int", "storage bucket: pmod(xxhash64(key), buckets of the lake)")
 _SOURCE = _required("source", "string", "file or table the row came from")
-_RUN = _required("run_id", "string", "run that made the row")
 
 
 def _lake() -> TableSchema:
@@ -77,12 +69,12 @@ def _target(layout: Layout) -> TableSchema:
     return TableSchema(
         "target",
         (
-            *_key(layout),
+            *key_columns(layout),
             _required("timestamp", "timestamp_ntz", "label of the period"),
             _c("target", "double", "the source's part of the period's value, aggregated; NULL is missing"),
             _required("n_rows", "bigint", "rows with a value behind it: the weight of a mean"),
             _SOURCE,
-            _BUCKET,
+            BUCKET,
         ),
         primary_key=(*layout.key, "timestamp", "source"),
         partition_by=("bucket",),
@@ -96,7 +88,7 @@ def _related(layout: Layout) -> TableSchema:
     return TableSchema(
         "related",
         (
-            *_key(layout, required=False),
+            *key_columns(layout, _c),
             *(_c(n, "string", "metadata column that the row is keyed by") for n in layout.joined),
             _required("timestamp", "timestamp_ntz", "label of the period"),
             *series,
@@ -113,7 +105,7 @@ def _items(layout: Layout) -> TableSchema:
     return TableSchema(
         "items",
         (
-            *_key(layout, required=False),
+            *key_columns(layout, _c),
             *attributes,
             _required("role", "string", "items:<position> in the config"),
             _SOURCE,
@@ -164,7 +156,7 @@ def _series(layout: Layout) -> TableSchema:
     return TableSchema(
         "series",
         (
-            *_key(layout),
+            *key_columns(layout),
             _required("segment", "int", "piece of the history, joined on read in this order"),
             _required("start", "timestamp_ntz", "label of the first period of the piece"),
             _required("n", "int", "periods of the piece"),
@@ -172,7 +164,7 @@ def _series(layout: Layout) -> TableSchema:
             *extra,
             _required("lifecycle", "string", "new, active, dormant, ended or returning"),
             _required("profile", PROFILE_TYPE, "facts about the whole series"),
-            _BUCKET,
+            BUCKET,
         ),
         primary_key=(*layout.key, "segment"),
         partition_by=("bucket",),
@@ -204,8 +196,8 @@ def _parameters(layout: Layout) -> TableSchema:
     return TableSchema(
         "parameters",
         (
-            _RUN,
-            *_key(layout),
+            RUN,
+            *key_columns(layout),
             _required("model", "string", "model family"),
             _required("hyperparameters", "string", "digest of hyperparameters and regressors"),
             _required("season_length", "int", "periods in the season of the fit"),
@@ -217,7 +209,7 @@ def _parameters(layout: Layout) -> TableSchema:
             _required("names", "array<string>", "names of the parameters"),
             _required("parameters", "array<double>", "the fitted parameters, NaN where a series has none such"),
             _required("states", "array<double>", "the states after the last period"),
-            _BUCKET,
+            BUCKET,
         ),
         primary_key=("run_id", *layout.key, "model"),
         partition_by=("run_id", "bucket"),
@@ -228,14 +220,14 @@ def _components(layout: Layout) -> TableSchema:
     return TableSchema(
         "components",
         (
-            _RUN,
-            *_key(layout),
+            RUN,
+            *key_columns(layout),
             _required("model", "string", "model family"),
             _required("component", "string", "level, trend, a season, a regressor, a holiday or remainder"),
             _required("start", "timestamp_ntz", "label of the first value"),
             _required("forecast_start", "timestamp_ntz", "label of the first value that is a forecast"),
             _required("values", "array<double>", "a value a period, history and then horizon"),
-            _BUCKET,
+            BUCKET,
         ),
         primary_key=("run_id", *layout.key, "model", "component"),
         partition_by=("run_id", "bucket"),
@@ -246,8 +238,8 @@ def _selection(layout: Layout) -> TableSchema:
     return TableSchema(
         "selection",
         (
-            _RUN,
-            *_key(layout),
+            RUN,
+            *key_columns(layout),
             _required("model", "string", "the chosen model, or `ensemble` for several"),
             _c("weights", "map<string, double>", "model -> weight, sum 1"),
             _c("segment", "string", "series among which the models competed"),
@@ -257,7 +249,7 @@ def _selection(layout: Layout) -> TableSchema:
             _c("margin", "double", "by how much the runner-up is worse, relative"),
             _required("reason", "string", "why this one"),
             _c("factors", "array<double>", "per interval, the multiple of its segment's misses that is aimed at"),
-            _BUCKET,
+            BUCKET,
         ),
         primary_key=("run_id", *layout.key),
         partition_by=("run_id",),
@@ -265,22 +257,21 @@ def _selection(layout: Layout) -> TableSchema:
 
 
 def _forecasts(layout: Layout) -> TableSchema:
-    quantiles = tuple(_c(quantile_column(q), "double", f"quantile {q:g}") for q in layout.quantiles)
     return TableSchema(
         "forecasts",
         (
-            _RUN,
+            RUN,
             _required("scenario", "string", f"{BASELINE}, or the name of a what-if"),
-            *_key(layout),
+            *key_columns(layout),
             _required("step", "int", "1 is the first period after the end"),
             _required("timestamp", "timestamp_ntz", "label of the period"),
             _required("model", "string", "model family"),
             _c("mean", "double", "expected value"),
-            *quantiles,
+            *quantile_columns(layout),
             _c("plan_quantile", "double", "level to plan with: under / (under + over) of the costs of error"),
             _c("plan", "double", "the value to plan with: the quantile at that level"),
             _c("lifecycle", "string", "what the item's life made of the step: ended, not_started, phase_out; or NULL"),
-            _BUCKET,
+            BUCKET,
         ),
         primary_key=("run_id", "scenario", *layout.key, "step"),
         partition_by=("run_id", "scenario", "bucket"),
@@ -291,7 +282,7 @@ def _runs() -> TableSchema:
     return TableSchema(
         "runs",
         (
-            _RUN,
+            RUN,
             _required("state", "string", "running, finished or failed"),
             _required("published", "boolean", "whether forecasts_latest shows it; one at most"),
             _required("config", "string", "the whole resolved config, JSON"),

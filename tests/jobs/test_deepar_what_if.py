@@ -37,6 +37,7 @@ from udfs.schemas import table_schemas  # noqa: E402
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "deepar.md"
 PRICE_EFFECT, USUAL = -1.0, 2.5
 N = 24
@@ -55,14 +56,6 @@ def market() -> dict[str, tuple[np.ndarray, np.ndarray]]:
         value = (20 + 2.5 * i) * season * effect * np.exp(rng.normal(0, 0.03, DAYS + H))
         out[f"i{i:02}"] = value[:DAYS], price
     return out
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

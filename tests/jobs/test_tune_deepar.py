@@ -30,15 +30,8 @@ from udfs.tuning_schema import tuning_schema  # noqa: E402
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 SPENT = ("run_id", "seconds", "started_at")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tuned_config(folder: Path, **tuning: Any) -> Config:

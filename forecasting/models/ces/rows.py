@@ -27,6 +27,7 @@ from forecasting.models.ces.recursion import (
     workspace,
 )
 from forecasting.models.ces.search import select, start_of
+from forecasting.models.scale import power_of_two
 
 # What became of a row, in bits.
 NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4, 8, 16, 32
@@ -35,7 +36,6 @@ NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4,
 FORM, ALPHA_0, ALPHA_1, BETA_0, BETA_1, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS, LEVEL_VARIANCE = range(12)
 N_PARAMETERS = 14  # the covariance of level and drift and the drift's variance follow
 FEWEST = 6
-SMALLEST_EXPONENT = -1000  # of the scale: its power is made by a division, which would give 0 for subnormal numbers
 """Observations below which no form can be judged."""
 
 
@@ -90,7 +90,7 @@ def fit_rows(
             out[LEVEL_VARIANCE : LEVEL_VARIANCE + 3] = 0.0
             state[0] = low
             continue
-        scale = 2.0 ** max(math.ceil(math.log2(largest)), SMALLEST_EXPONENT)
+        scale = power_of_two(largest)
         n = last - first + 1
         for t in range(n):
             y[t] = values[first + t] / scale

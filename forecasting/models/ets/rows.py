@@ -16,6 +16,7 @@ from forecasting.models.ets.region import Limits
 from forecasting.models.ets.search import INADMISSIBLE, allowed, estimated, select
 from forecasting.models.ets.starts import N_CODES, N_FORMS, Fits, earlier_start, rough_starts
 from forecasting.models.ets.workspace import Series, workspace
+from forecasting.models.scale import power_of_two
 
 # What became of a row, in bits; `search` adds its own.
 NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4, 8, 16, 128
@@ -24,7 +25,6 @@ NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4,
 FORM, ALPHA, BETA, GAMMA, PHI, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS, LEVEL_0, SLOPE_0 = range(13)
 N_PARAMETERS = 13
 SMALLEST_VARIANCE = 1e-24  # of errors, on data scaled to about 1
-SMALLEST_EXPONENT = -1000  # of the scale: its power is made by a division, which would give 0 for subnormal numbers
 
 
 @numba.njit(cache=True)
@@ -201,7 +201,7 @@ def fit_rows(
             out[FORM], out[ALPHA], out[SIGMA], out[LEVEL_0] = 0.0, 1.0, 0.0, values[first]
             state[0] = values[first]
             continue
-        scale = 2.0 ** max(math.ceil(math.log2(largest)), SMALLEST_EXPONENT)
+        scale = power_of_two(largest)
         n = last - first + 1
         for t in range(n):
             y[t] = values[first + t] / scale
