@@ -19,6 +19,7 @@ Likelihood = Literal[
     "piecewise-linear",
 ]
 Sampling = Literal["uniform", "length", "velocity"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Settings(BaseModel):
@@ -74,6 +75,9 @@ class Settings(BaseModel):
     """The longest gradient; longer ones are shortened to it."""
     weight_decay: float = Field(default=1e-8, ge=0)
     """L2 penalty on the weights."""
+    precision: Precision = "float32"
+    """Of the network's products in training. bfloat16 pays for large networks on a GPU; weights, losses and forecasts
+    stay float32."""
     num_pieces: int = Field(default=10, ge=1, le=100)
     """Pieces of the quantile function of `piecewise-linear`."""
     num_samples: int = Field(default=100, ge=1)

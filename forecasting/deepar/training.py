@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from forecasting.deepar.facts import Facts
+from forecasting.deepar.graph import StepGraph
 from forecasting.deepar.model import DeepAR
 from forecasting.deepar.network import Network
 from forecasting.deepar.noise import Noise, seed_of
@@ -23,7 +24,7 @@ _HELD_OUT_HORIZONS = 3
 _HELD_OUT_PART = 4
 """One series in this many at most is held out, so that most are trained on to their end."""
 _HELD_OUT_AT_ONCE = 256
-_GATHERED_WINDOWS = 512
+_GATHERED_WINDOWS = {"cpu": 512, "cuda": 8192}
 _INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
 
 
@@ -73,40 +74,67 @@ class Trainer:
         self._weights = list(self.network.parameters())
         self._adam = torch.optim.Adam(
             self._weights,
-            lr=settings.learning_rate,
+            lr=self._rate(settings.learning_rate),
             weight_decay=settings.weight_decay,
-            fused=series.device.type in ("cpu", "cuda"),
+            fused=True,
+            capturable=self._cuda,
         )
+        self._skipped = torch.zeros((), device=series.device)
+        self._graph = self._new_graph()
         self.step_number = 0
         self.epoch = 0
-        self.skipped = 0
         self.stop = ""
         self._decays = 0
         self._waited = 0
         self._best: list[tuple[float, dict[str, Tensor]]] = []
 
-    def step(self) -> tuple[Tensor, Tensor]:
-        """One step of training: the sum of the losses and the number of observed values, 0-dimensional tensors."""
+    @property
+    def _cuda(self) -> bool:
+        return self.series.device.type == "cuda"
+
+    def _rate(self, rate: float) -> float | Tensor:
+        """A learning rate as Adam takes it: a graph reads it where it lies."""
+        return torch.tensor(rate, device=self.series.device) if self._cuda else rate
+
+    def _new_graph(self) -> StepGraph | None:
+        return StepGraph(self._on, self._dropout) if self._cuda and self._processes == 1 else None
+
+    @property
+    def skipped(self) -> int:
+        """Steps that were left out because their gradient was not finite."""
+        return int(self._skipped)
+
+    def step(self) -> Tensor:
+        """One step of training: the sum of the losses and the number of observed values, float32 [2]. On a GPU the
+        next step writes over them."""
         window = self._window()
         self._dropout.manual_seed(seed_of(self.seed, _DROPOUT_SEED + self._rank, self.step_number))
-        total, count = self._losses(window, 0, self._dropout)
+        self.step_number += 1
+        return self._on(window) if self._graph is None else self._graph(window)
+
+    def _on(self, window: Window) -> Tensor:
+        """A step on a window, without a word to the host."""
+        with torch.autocast(
+            self.series.device.type, torch.bfloat16, self.settings.precision == "bfloat16", cache_enabled=False
+        ):
+            raw = self.network(window, self._dropout)
+        total, count = self._losses(raw.float(), window)
         everywhere = count.clone()
         _summed([everywhere])
         self._adam.zero_grad(set_to_none=True)
         (total / everywhere.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
         _summed([w.grad for w in self._weights if w.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip, foreach=True)
-        if bool(torch.isfinite(norm)):
-            self._adam.step()
-        else:
-            self.skipped += 1
-        self.step_number += 1
-        return total.detach(), count
+        useless = torch.isfinite(norm).logical_not().to(torch.float32)
+        self._adam.found_inf = useless  # type: ignore[attr-defined]
+        self._adam.step()
+        self._skipped += useless
+        return torch.stack([total.detach(), count.to(torch.float32)])
 
     def _window(self) -> Window:
         """The windows of this step. Those of several steps are gathered at once: a gather costs much the same."""
         n = self.settings.batch_size // self._processes
-        at_once = max(1, _GATHERED_WINDOWS // n)
+        at_once = max(1, _GATHERED_WINDOWS["cuda" if self._cuda else "cpu"] // n)
         block = self.step_number // at_once
         if self._block is None or self._block[0] != block:
             steps = range(block * at_once, (block + 1) * at_once)
@@ -130,14 +158,13 @@ class Trainer:
         self.network.train()
         sums = torch.zeros(2, dtype=torch.float64, device=self.series.device)
         for _ in range(settings.batches_per_epoch):
-            total, count = self.step()
-            sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
+            sums += self.step()
         _summed([sums])
         loss = float(sums[0] / sums[1].clamp(min=1))
         seconds = time.perf_counter() - begun
         self.epoch += 1
         held_out = self.held_out_loss()
-        rate = self._adam.param_groups[0]["lr"]
+        rate = float(self._adam.param_groups[0]["lr"])
         self._judge(held_out if self._held_out is not None else loss)
         return Progress(
             epoch=self.epoch,
@@ -161,13 +188,16 @@ class Trainer:
         with torch.inference_mode():
             for draw in self._held_out:
                 window = self._reader.window(draw, self.facts.horizon)
-                total, count = self._losses(window, self.facts.context_length)
+                before = self.facts.context_length
+                total, count = self._losses(self.network(window)[before:], window, before)
                 sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
         return float(sums[0] / sums[1].clamp(min=1))
 
-    def _losses(self, window: Window, first: int, dropout: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """The sum of the losses of the observed values from period `first` of the windows, and their number."""
-        raw = self.network(window, dropout)[first:]
+    def _losses(self, raw: Tensor, window: Window, first: int = 0) -> tuple[Tensor, Tensor]:
+        """The sum of the losses of the observed values from period `first` of the windows, and their number.
+
+        raw: the law's parameters of these periods.
+        """
         losses = self.network.law.loss(raw, window.target[first:], window.scale)
         seen = window.observed[first:]
         return torch.where(seen, losses, 0.0).sum(), seen.sum()
@@ -218,7 +248,7 @@ class Trainer:
             "stop": self.stop,
             "decays": self._decays,
             "waited": self._waited,
-            "learning_rate": self._adam.param_groups[0]["lr"],
+            "learning_rate": float(self._adam.param_groups[0]["lr"]),
             "best": [loss for loss, _ in self._best],
         }
         return {name: t.detach().clone() for name, t in tensors.items()}, numbers
@@ -232,13 +262,14 @@ class Trainer:
         for i in range(len(self._weights)):
             if part := _part(tensors, f"adam.{i}."):
                 held[i] = part
-        groups = self._adam.state_dict()["param_groups"]
-        for group in groups:
-            group["lr"] = numbers["learning_rate"]
-        self._adam.load_state_dict({"state": held, "param_groups": groups})
+        self._adam.load_state_dict({"state": held, "param_groups": self._adam.state_dict()["param_groups"]})
+        for group in self._adam.param_groups:
+            group["lr"] = self._rate(numbers["learning_rate"])
+        self._graph = self._new_graph()
         self._best = [(loss, _part(tensors, f"best.{j}.")) for j, loss in enumerate(numbers["best"])]
         self.step_number, self.epoch = int(numbers["step"]), int(numbers["epoch"])
-        self.skipped, self.stop = int(numbers["skipped"]), str(numbers["stop"])
+        self._skipped.fill_(numbers["skipped"])
+        self.stop = str(numbers["stop"])
         self._decays, self._waited = int(numbers["decays"]), int(numbers["waited"])
 
     def warm_start(self, model: DeepAR) -> None:
