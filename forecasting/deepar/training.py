@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from forecasting.deepar.facts import Facts
+from forecasting.deepar.feed import Feed
 from forecasting.deepar.graph import StepGraph
 from forecasting.deepar.model import DeepAR
 from forecasting.deepar.network import Network
@@ -24,7 +25,6 @@ _HELD_OUT_HORIZONS = 3
 _HELD_OUT_PART = 4
 """One series in this many at most is held out, so that most are trained on to their end."""
 _HELD_OUT_AT_ONCE = 256
-_GATHERED_WINDOWS = {"cpu": 512, "cuda": 8192}
 _INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
 
 
@@ -66,11 +66,12 @@ class Trainer:
         self._held_out, ends = _hold_out(series, settings, seed)
         self._sampler = Sampler(series, ends, settings, seed)
         self._reader = Reader(series, facts)
+        n = settings.batch_size // self._processes
+        self._feed = Feed(self._sampler, self._reader, self._rank * n, n)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, _INITIAL_SEED, 0))
             self.network = Network(facts, settings).to(series.device)
         self._dropout = torch.Generator(series.device)
-        self._block: tuple[int, list[Window]] | None = None
         self._weights = list(self.network.parameters())
         self._adam = torch.optim.Adam(
             self._weights,
@@ -107,7 +108,7 @@ class Trainer:
     def step(self) -> Tensor:
         """One step of training: the sum of the losses and the number of observed values, float32 [2]. On a GPU the
         next step writes over them."""
-        window = self._window()
+        window = self._feed(self.step_number)
         self._dropout.manual_seed(seed_of(self.seed, _DROPOUT_SEED + self._rank, self.step_number))
         self.step_number += 1
         return self._on(window) if self._graph is None else self._graph(window)
@@ -130,17 +131,6 @@ class Trainer:
         self._adam.step()
         self._skipped += useless
         return torch.stack([total.detach(), count.to(torch.float32)])
-
-    def _window(self) -> Window:
-        """The windows of this step. Those of several steps are gathered at once: a gather costs much the same."""
-        n = self.settings.batch_size // self._processes
-        at_once = max(1, _GATHERED_WINDOWS["cuda" if self._cuda else "cpu"] // n)
-        block = self.step_number // at_once
-        if self._block is None or self._block[0] != block:
-            steps = range(block * at_once, (block + 1) * at_once)
-            draw = self._sampler.draw(steps, self._rank * n, n, self.facts.context_length)
-            self._block = block, self._reader.windows(draw, self.facts.horizon, at_once)
-        return self._block[1][self.step_number - block * at_once]
 
     def run(self) -> Iterator[Progress]:
         """Train, one epoch after each `next`, until the epochs are done or the held-out loss has ended the training.

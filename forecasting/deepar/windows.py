@@ -144,6 +144,21 @@ class Reader:
         self._outside = len(series.values) - 1
         self._plans: dict[tuple[int, int], _Plan] = {}
 
+    @property
+    def device(self) -> torch.device:
+        """Where the series are."""
+        return self._series.device
+
+    @property
+    def context_length(self) -> int:
+        """Periods of a window before its horizon."""
+        return self._facts.context_length
+
+    @property
+    def horizon(self) -> int:
+        """The longest horizon of a window."""
+        return self._facts.horizon
+
     def window(self, draw: Draw, horizon: int, *, ahead: bool = False) -> Window:
         """The context before each end and the `horizon` after it.
 

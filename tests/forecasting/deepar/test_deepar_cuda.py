@@ -78,8 +78,9 @@ def test_a_step_that_is_not_finite_is_left_out(known: Family) -> None:
     for _ in range(6):
         t.step()
     before = {k: v.clone() for k, v in t.network.state_dict().items()}
-    for window in t._block[1] if t._block else []:
-        window.target.fill_(torch.inf)
+    for block in t._feed._blocks.values():
+        for window in block:
+            window.target.fill_(torch.inf)
     t.step()
     assert t.skipped == 1
     assert all(torch.equal(before[k], v) for k, v in t.network.state_dict().items())
