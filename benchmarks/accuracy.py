@@ -1,11 +1,13 @@
-"""Accuracy of the whole job beside published and measured peers: AutoML over the local families, end to end.
+"""Accuracy of the whole job beside published and measured peers: AutoML, end to end.
 
-    python benchmarks/accuracy.py [--data FOLDER ...] [--set NAME ...] [--preset fast|full] [--test] [--out FOLDER]
+    python benchmarks/accuracy.py [--data FOLDER ...] [--set NAME ...] [--preset fast|full|deep] [--test]
 
 Every data set (the layout is in benchmarks/datasets.py) goes through ingest, backtest, selection, calibration and
-forecast on Spark. By default the last horizon of the training part is held back and scored. `--test` opens the test
-part instead, prints ours beside the peers of `peers.jsonl` and `published.csv` in the folder above the set, and adds a
-line with the commit to docs/benchmarks.md. The forecasts are written to FOLDER as one Parquet file a set.
+forecast on Spark. The preset deep adds the global model (it needs torch): it is trained on what lies before the first
+backtest window and its backtests compete; then it is trained on all of the history for its forecasts. By default the
+last horizon of the training part is held back and scored. `--test` opens the test part instead, prints ours beside the
+peers of `peers.jsonl` and `published.csv` in the folder above the set, and adds a line with the commit to
+docs/benchmarks.md. The forecasts are written to FOLDER as one Parquet file a set.
 """
 
 from __future__ import annotations
@@ -36,11 +38,21 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 LOG = ROOT / "docs" / "benchmarks.md"
 LEVELS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
+DEEP = "deep"
 FAST = (
     "naive", "seasonal_naive", "mean", "empirical", "theta", "ets", "ces", "mstl", "npts", "npts+flat", "prophet",
     "tsb", "adida", "imapa",
 )  # fmt: skip
-PRESETS = {"fast": FAST, "full": (*FAST, "arima")}
+FULL = (*FAST, "arima")
+PRESETS = {"fast": FAST, "full": FULL, DEEP: FULL}
+GLOBAL_MODEL = {
+    "epochs": 100,
+    "learning_rate": 0.005,
+    "max_learning_rate_decays": 4,
+    "early_stopping_patience": 5,
+    "num_averaged_models": 3,
+    "num_samples": 200,
+}
 OPTIONS: dict[str, dict[str, Any]] = {"npts+flat": {"use_seasonal_model": False}}
 _TRAIN_ONLY = "validation"
 
@@ -70,6 +82,8 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
     covariates = {name: (name,) for name in dataset.known} if dataset.has("related") else {}
     if len(covariates) > 2:  # families of covariates, not columns, are tried with and without
         covariates = {"covariates": tuple(dataset.known)}
+    if preset == DEEP and dataset.has("items"):
+        data["items"] = [items(dataset)]
     return {
         "dataset_group": dataset.name,
         "frequency": info["frequency"],
@@ -85,25 +99,72 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
         "lake": {"path": str(lake), "buckets": 2},
         "limits": {"max_failed_share": 1.0},
         "seed": 7,
+        "deepar": deepar(dataset),
     }
+
+
+def items(dataset: Dataset) -> dict[str, Any]:
+    """The metadata as a source."""
+    table = pd.read_parquet(dataset.folder / "items.parquet")
+    keys = [name for name in dataset.key if name in table]
+    attributes = [name for name in table.columns if name not in keys]
+    return {"path": str(dataset.folder / "items.parquet"), "key": keys, "attributes": attributes}
+
+
+def deepar(dataset: Dataset) -> dict[str, Any]:
+    """The same for all sets but for which metadata are numbers."""
+    if not dataset.has("items"):
+        return GLOBAL_MODEL
+    table = pd.read_parquet(dataset.folder / "items.parquet")
+    numbers = [name for name in table.columns if table[name].dtype.kind in "fi" and name not in dataset.key]
+    return {**GLOBAL_MODEL, "numbers": numbers} if numbers else GLOBAL_MODEL
 
 
 def forecasts(dataset: Dataset, preset: str, spark: Any) -> tuple[pd.DataFrame, dict[str, float]]:
     """Rows as score.py takes them, and what the run cost: core-seconds of the models, wall seconds, series."""
     from jobs.run import run
+    from udfs.config import load_config
+    from udfs.lake import Lake
 
     work = Path(tempfile.mkdtemp(prefix=f"almanac-{dataset.name}-"))
     try:
         dataset.history()[[*dataset.key, "timestamp", "target"]].to_parquet(work / "target.parquet", index=False)
+        content = config(dataset, preset, work / "lake", work)
         started = time.perf_counter()
-        report = run(config(dataset, preset, work / "lake", work), spark)
+        cost = {"training": 0.0}
+        if preset == DEEP:
+            done, cost = with_global_model(content, spark)
+        else:
+            done = run(content, spark).run
         seconds = time.perf_counter() - started
-        lake, done = report.job.lake, report.run
+        lake = Lake.of(spark, load_config(content))
         columns = [*dataset.key, "timestamp", "mean", *map(quantile_column, LEVELS), "model"]
         rows = lake.read("forecasts").where(f"run_id = '{done.run_id}'").select(*columns).toPandas()
-        return rows, {"core_seconds": done.core_seconds or 0.0, "seconds": seconds, "series": done.plan.n_series}
+        cost |= {"core_seconds": done.core_seconds or 0.0, "seconds": seconds, "series": done.plan.n_series}
+        return rows, cost
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def with_global_model(content: dict[str, Any], spark: Any) -> tuple[Any, dict[str, float]]:
+    """The run with `deepar` among the models, and seconds of its trainings."""
+    from jobs.backtest import backtest
+    from jobs.forecast import forecast
+    from jobs.ingest import ingest
+    from jobs.leaderboard import leaderboard, render
+    from jobs.predict_deepar import predict
+    from jobs.select import select
+    from jobs.train_deepar import train
+
+    ingest(content, spark)
+    run_id = backtest(content, spark, enforce_limits=False).run_id
+    first = train(content, before_backtests=True)
+    predict(content, run_id=run_id, backtest=True)
+    second = train(content)
+    predict(content, run_id=run_id)
+    select(content, spark, run_id=run_id)
+    render(leaderboard(content, spark, run_id=run_id))
+    return forecast(content, spark, run_id=run_id), {"training": first.row["seconds"] + second.row["seconds"]}
 
 
 def score(dataset: Dataset, rows: pd.DataFrame) -> Scores:
@@ -186,7 +247,8 @@ def show(dataset: Dataset, scores: Scores, cost: dict[str, float], console: Cons
         "set": dataset.name, "series": cost["series"], "mean_wQL": scores.mean_wql, "wQL9": scores.wql9,
         "MASE": scores.mase, "sMAPE": scores.smape, "below P10": scores.below[0], "below P50": scores.below[1],
         "below P90": scores.below[2], "in 80": scores.inside80, "in 95": scores.inside95,
-        "core-ms/series": 1e3 * cost["core_seconds"] / max(cost["series"], 1), "wall s": cost["seconds"],
+        "training s": cost["training"], "core-ms/series": 1e3 * cost["core_seconds"] / max(cost["series"], 1),
+        "wall s": cost["seconds"],
     }  # fmt: skip
     if dataset.validate:
         return line

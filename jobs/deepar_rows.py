@@ -100,7 +100,7 @@ def _check_fits(model: DeepAR, source: DeepSource) -> None:
     if source.frequency.name != facts.frequency:
         problems.append(f"the data have the frequency {source.frequency.name}, the model {facts.frequency}")
     for name in (*(c.name for c in facts.categories), *(n.name for n in facts.numbers)):
-        if name not in config.data.attributes:
+        if name not in config.data.attributes and name not in config.key:
             problems.append(f"the model reads the metadata column {name!r}, which the config does not have")
     if problems:
         raise InputError(f"the model does not fit: {'; '.join(problems)}. Train one for this config: train-deepar")

@@ -10,7 +10,7 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 from jobs import tables
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
     from forecasting import SeriesBatch
     from forecasting.deepar import DeepAR, ItemMetadata, Progress, Trainer
     from forecasting.frequency import Int64Array
+    from udfs.packed_series import PackedSeries
 
 CHECKPOINT = "training.checkpoint"
+SHARED_BY = 10
+"""Series that share a value of a key column, on average, for it to be a category; fewer are learned by heart."""
 OnEpoch = Callable[["Progress", int], None]
 """Called after an epoch, with how many there may be."""
 
@@ -244,8 +248,17 @@ def training_set(source: DeepSource, before_backtests: bool) -> tuple[SeriesBatc
     part: Part = prepare(batch, source.spec("backtest" if before_backtests else "forecast"))
     numbers = config.deepar.numbers
     categories = [name for name in config.deepar.columns(config) if name not in numbers]
+    if config.deepar.metadata is None:
+        categories += shared_keys(rows, config.key)
     metadata = metadata_of(batch, part.positions, categories, numbers)
     return part.series, metadata, None if part.ends is None else part.ends[:, -1]
+
+
+def shared_keys(rows: PackedSeries, key: Sequence[str]) -> list[str]:
+    """Of a key of several columns those whose values say something of each other's series."""
+    if len(key) == 1:
+        return []
+    return [name for name in key if len(rows) >= SHARED_BY * len(pc.unique(rows.facts[name]))]
 
 
 def _told(checkpoint: Path) -> dict[str, Any]:
@@ -313,7 +326,7 @@ def render(found: Trained, console: Console | None = None) -> None:
     out.print("Next: almanac predict-deepar", highlight=False)
 
 
-__all__ = ["Trained", "epoch_lines", "render", "train", "training_set"]
+__all__ = ["Trained", "epoch_lines", "render", "shared_keys", "train", "training_set"]
 
 if __name__ == "__main__":
     from jobs.cli import main

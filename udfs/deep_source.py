@@ -135,11 +135,13 @@ class DeepSource:
 def metadata_of(
     batch: pa.RecordBatch, positions: Int64Array, categories: Sequence[str], numbers: Sequence[str]
 ) -> ItemMetadata:
-    """The metadata of some rows of a batch. A text that is no number is an unknown number."""
+    """The metadata of some rows of a batch, or parts of their keys. A text that is no number is an unknown number."""
     rows = pa.array(positions)
 
     def texts(name: str) -> list[str | None]:
-        found: list[str | None] = batch.column(METADATA_PREFIX + name).take(rows).to_pylist()
+        held = METADATA_PREFIX + name
+        column = batch.column(held if held in batch.schema.names else name)
+        found: list[str | None] = column.take(rows).to_pylist()
         return found
 
     return ItemMetadata(

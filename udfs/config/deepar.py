@@ -47,7 +47,8 @@ class DeepARConfig(Settings):
     """Folder for model folders and checkpoints; null: `deepar_models` beside the tables of the
     lake."""
     metadata: tuple[str, ...] | None = None
-    """Metadata columns that the model reads; null: all but those that `lifecycle` names as dates."""
+    """Metadata and key columns that the model reads; null: all metadata but what `lifecycle` names as dates, and of a
+    key of several columns those whose values are each shared by ten series or more on average."""
     numbers: tuple[str, ...] = ()
     """Those of them that are read as numbers (an area, a price class); all others are categories."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
@@ -60,7 +61,7 @@ class DeepARConfig(Settings):
         return Settings(**{name: getattr(self, name) for name in Settings.model_fields})
 
     def columns(self, config: Config) -> tuple[str, ...]:
-        """The metadata columns that the model reads."""
+        """The metadata and key columns that the model reads; where none is named, without those of the key."""
         if self.metadata is not None:
             return self.metadata
         return tuple(name for name in config.data.attributes if name not in config.lifecycle.dates)
@@ -71,8 +72,11 @@ def deepar_problems(config: Config) -> Iterator[str]:
     section, known = config.deepar, config.data.attributes
     listed = ", ".join(known) or "none"
     for name in section.metadata or ():
-        if name not in known:
-            yield f"deepar.metadata: no metadata column {name!r}; data.items' attributes are: {listed}"
+        if name not in known and name not in config.key:
+            yield (
+                f"deepar.metadata: no metadata column {name!r}; data.items' attributes are: {listed}; "
+                f"the key is: {', '.join(config.key)}"
+            )
     for name in section.numbers:
         if name not in section.columns(config):
             yield f"deepar.numbers: {name!r} is no metadata column that the model reads: {listed}"
