@@ -4,7 +4,7 @@ A model folder is written once and holds
 
     manifest.json         format, and size and SHA-256 of the other two
     model.json            settings, facts (scalers, vocabulary), what the caller tells of it, versions
-    weights.safetensors   the network
+    weights.safetensors   the network, or the networks
 
 The hashes find what is damaged or was changed carelessly. Who can write the folder can write a fitting manifest: where
 that matters, keep the digest that `save_model` returns elsewhere (the table `models`) and give it to `load_model`.
@@ -26,7 +26,8 @@ import safetensors.torch
 import torch
 from pydantic import ValidationError
 
-from forecasting.deepar import DeepAR, Facts, Settings, Trainer
+from forecasting.deepar import DeepAR, Ensemble, Facts, Settings, Trainer
+from forecasting.deepar.model import FURTHER
 from forecasting.deepar.network import Network
 from udfs.errors import InputError
 from udfs.runs import code_version
@@ -48,7 +49,7 @@ def save_model(model: DeepAR, folder: Path, about: Mapping[str, Any] | None = No
     """
     if folder.exists():
         raise ModelFolderError(f"{folder} exists already; give a new folder, a model is never overwritten")
-    weights = {name: w.detach().cpu().contiguous() for name, w in model.network.state_dict().items()}
+    weights = {name: w.detach().cpu().contiguous() for name, w in model.weights().items()}
     document = {
         "settings": model.settings.model_dump(mode="json"),
         "facts": model.facts.model_dump(mode="json"),
@@ -87,9 +88,9 @@ def load_model(
         about = dict(document["about"])
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise ModelFolderError(f"{folder / DOCUMENT} does not describe a model this version knows: {error}") from error
-    network = Network(facts, settings)
-    network.load_state_dict(_weights(folder / WEIGHTS, network))
-    return DeepAR(settings, facts, network.to(device).eval()), about
+    network = Network(facts, settings).to(device).eval()
+    weights = _weights(folder / WEIGHTS, network.state_dict())
+    return DeepAR(settings, facts, network).with_weights(weights), about
 
 
 def _check(folder: Path, digest: str | None) -> None:
@@ -121,21 +122,23 @@ def _check(folder: Path, digest: str | None) -> None:
             raise ModelFolderError(f"{folder / name} was changed: its SHA-256 is not the manifest's; copy it again")
 
 
-def _weights(file: Path, network: Network) -> dict[str, torch.Tensor]:
-    """The weights, with the names, shapes and types that the network has."""
+def _weights(file: Path, network: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """The weights of each network, with the names, shapes and types that a network has."""
     try:
         found: dict[str, torch.Tensor] = safetensors.torch.load(file.read_bytes())
     except safetensors.SafetensorError as error:
         raise ModelFolderError(f"{file} is not a safetensors file: {error}") from error
-    expected = {name: (w.shape, w.dtype) for name, w in network.state_dict().items()}
+    n = max(1, len(found) // len(network))
+    starts = ["", *(f"{FURTHER}{k}." for k in range(n - 1))]
+    expected = {start + name: (w.shape, w.dtype) for start in starts for name, w in network.items()}
     if {name: (w.shape, w.dtype) for name, w in found.items()} != expected:
         raise ModelFolderError(f"the weights in {file} are not those of the network that {DOCUMENT} describes")
     if not all(bool(torch.isfinite(w).all()) for w in found.values()):
         raise ModelFolderError(f"{file} holds weights that are not finite; train the model again")
-    return found
+    return [{name: found[start + name] for name in network} for start in starts]
 
 
-def save_checkpoint(trainer: Trainer, file: Path, about: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(trainer: Trainer | Ensemble, file: Path, about: Mapping[str, Any] | None = None) -> None:
     """Write the state of a training; a reader sees the old or the new one, whole. about: as for `save_model`."""
     tensors, numbers = trainer.state()
     held = {name: t.cpu().contiguous() for name, t in tensors.items()}
@@ -160,7 +163,7 @@ def save_checkpoint(trainer: Trainer, file: Path, about: Mapping[str, Any] | Non
         raise
 
 
-def load_checkpoint(trainer: Trainer, file: Path) -> dict[str, Any]:
+def load_checkpoint(trainer: Trainer | Ensemble, file: Path) -> dict[str, Any]:
     """Put a trainer where the checkpoint's was; returns `about`.
 
     Raises ModelFolderError for a file that is damaged, newer, or of a training with other data, settings or seed.

@@ -36,7 +36,7 @@ from udfs.runs import code_version, new_run_id
 
 if TYPE_CHECKING:
     from forecasting import SeriesBatch
-    from forecasting.deepar import DeepAR, ItemMetadata, Progress, Trainer
+    from forecasting.deepar import DeepAR, Ensemble, ItemMetadata, Progress
     from forecasting.frequency import Int64Array
     from udfs.packed_series import PackedSeries
 
@@ -134,13 +134,13 @@ class _Session:
     """A training under way. about: what goes into checkpoints and into the model folder."""
 
     source: DeepSource
-    trainer: Trainer
+    trainer: Ensemble
     device: str
     about: dict[str, Any]
 
     @classmethod
     def begun(cls, source: DeepSource, before_backtests: bool, about: dict[str, Any]) -> _Session:
-        from forecasting.deepar import Facts, SeriesSet, Trainer
+        from forecasting.deepar import Ensemble, Facts, SeriesSet
 
         config = source.config
         settings, device = config.deepar.settings, device_of(config)
@@ -148,7 +148,7 @@ class _Session:
         try:
             facts = Facts.learn(batch, metadata, config.horizon, settings, ends)
             series = SeriesSet.of(batch, facts, metadata, ends=ends, device=device)
-            trainer = Trainer(series, facts, settings, seed=config.seed)
+            trainer = Ensemble(series, facts, settings, seed=config.seed)
         except ValueError as error:
             raise InputError(f"the model cannot be trained on these series: {error}") from error
         return cls(source, trainer, device, about)
@@ -170,7 +170,7 @@ class _Session:
                     "loss": progress.loss if math.isfinite(progress.loss) else None,
                 }
                 if on_epoch is not None:
-                    on_epoch(progress, settings.epochs)
+                    on_epoch(progress, self.trainer.epochs)
                 if now - saved >= every or progress.stop:
                     save_checkpoint(self.trainer, place, self.about)
                     saved = time.perf_counter()
@@ -220,7 +220,7 @@ class _Session:
             "epochs": float(self.trainer.epoch),
             "windows": float(self.about["windows"]),
             "skipped_steps": float(self.trainer.skipped),
-            "weights": float(sum(w.numel() for w in model.network.parameters())),
+            "weights": float(sum(w.numel() for w in model.weights().values())),
         }
         return {name: float(value) for name, value in numbers.items() if value is not None and math.isfinite(value)}
 

@@ -5,7 +5,7 @@ networks") under Amazon Forecast's names. `Settings` needs no torch; everything 
 
     facts = Facts.learn(batch, metadata, horizon, settings)      # scalers and vocabulary, from what training may see
     series = SeriesSet.of(batch, facts, metadata)                # all series as one flat tensor on the device
-    trainer = Trainer(series, facts, settings, seed=7)
+    trainer = Trainer(series, facts, settings, seed=7)           # or Ensemble, for settings.num_networks of them
     for progress in trainer.run(): ...                           # one epoch each; trainer.state() is a checkpoint
     model = trainer.model()
     result = model.predict(batch, 12, (0.1, 0.5, 0.9), metadata) # a forecasting.Forecast
@@ -19,6 +19,7 @@ from forecasting.deepar.facts import Facts, ItemMetadata
 from forecasting.deepar.settings import Settings
 
 if TYPE_CHECKING:
+    from forecasting.deepar.ensemble import Ensemble
     from forecasting.deepar.impact import Impacts, impacts
     from forecasting.deepar.model import DeepAR
     from forecasting.deepar.series_set import SeriesSet
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _NEED_TORCH = {
     "DeepAR": "model",
+    "Ensemble": "ensemble",
     "Impacts": "impact",
     "impacts": "impact",
     "SeriesSet": "series_set",
@@ -50,4 +52,15 @@ def __getattr__(name: str) -> Any:
     return getattr(module, name)
 
 
-__all__ = ["DeepAR", "Facts", "Impacts", "ItemMetadata", "Progress", "SeriesSet", "Settings", "Trainer", "impacts"]
+__all__ = [
+    "DeepAR",
+    "Ensemble",
+    "Facts",
+    "Impacts",
+    "ItemMetadata",
+    "Progress",
+    "SeriesSet",
+    "Settings",
+    "Trainer",
+    "impacts",
+]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from forecasting.api import Forecast, blanked, checked_levels, shares, with_fallback
 from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.deepar.facts import Facts, ItemMetadata
 from forecasting.deepar.inference import quantiles_of, sample_paths
 from forecasting.deepar.network import Network
+from forecasting.deepar.noise import mixed, seed_of
 from forecasting.deepar.series_set import SeriesSet
 from forecasting.deepar.settings import Settings
 from forecasting.deepar.windows import Draw, Reader
@@ -22,16 +24,40 @@ from forecasting.models.contract import RawForecast, Rows, Status
 from forecasting.postprocess import Bounds, HistoryFacts, apply_bounds, finish, guard, history_facts
 
 NAME = "deepar"
+FURTHER = "further."
+_MEMBER = 15
 _PATHS_AT_ONCE = {"cpu": 2_000, "cuda": 500_000}
 
 
 @dataclass(frozen=True)
 class DeepAR:
-    """Settings, facts and network: all that a forecast needs besides the data."""
+    """Settings, facts and networks: all that a forecast needs besides the data. further: networks beside the first."""
 
     settings: Settings
     facts: Facts
     network: Network
+    further: tuple[Network, ...] = ()
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """All networks; a forecast is an equal mixture of theirs."""
+        return (self.network, *self.further)
+
+    def with_weights(self, weights: Sequence[Mapping[str, Tensor]]) -> DeepAR:
+        """The model with one network for each of some weights, where this one's is."""
+        networks = []
+        for one in weights:
+            network = Network(self.facts, self.settings).to(self.device)
+            network.load_state_dict(dict(one))
+            networks.append(network.eval())
+        return replace(self, network=networks[0], further=tuple(networks[1:]))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights by name, those of the networks beside the first behind `further.<k>.`."""
+        found = dict(self.network.state_dict())
+        for k, network in enumerate(self.further):
+            found |= {f"{FURTHER}{k}.{name}": w for name, w in network.state_dict().items()}
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -107,11 +133,11 @@ class DeepAR:
     def sampled(
         self, series: SeriesSet, rows: Rows, horizon: int, levels: Sequence[float], num_samples: int | None = None
     ) -> RawForecast:
-        """Mean and quantiles of the network's own sample paths, before any guard, for rows of the series' batch."""
+        """Mean and quantiles of the networks' own sample paths, before any guard, for rows of the series' batch."""
         n_samples = num_samples or self.settings.num_samples
         device = series.device
         reader = Reader(series, self.facts)
-        self.network.eval()
+        shares = _shares(n_samples, len(self.networks))
         mean: FloatArray = np.empty((len(rows), horizon))
         quantiles: FloatArray = np.empty((len(rows), horizon, len(levels)))
         chosen = torch.from_numpy(rows.series.copy()).to(device)
@@ -121,7 +147,21 @@ class DeepAR:
         for first in range(0, len(rows), at_once):
             part = slice(first, first + at_once)
             draw = Draw(chosen[part], ends[part], torch.zeros_like(ends[part]), None)
-            paths, means = sample_paths(self.network, reader, self.facts.lags, draw, horizon, n_samples, seeds[part])
-            mean[part] = means.double().cpu().numpy()
+            found = [
+                sample_paths(network.eval(), reader, self.facts.lags, draw, horizon, n, _seeds(seeds[part], k))
+                for k, (network, n) in enumerate(zip(self.networks, shares, strict=True))
+            ]
+            mean[part] = torch.stack([means for _, means in found]).mean(0).double().cpu().numpy()
+            paths = torch.cat([paths for paths, _ in found], dim=1)
             quantiles[part] = quantiles_of(paths, levels).double().cpu().numpy()
         return RawForecast(mean=mean, quantiles=quantiles)
+
+
+def _shares(n_samples: int, networks: int) -> list[int]:
+    """Sample paths of each network; each makes one at least."""
+    return [max(1, (n_samples + k) // networks) for k in reversed(range(networks))]
+
+
+def _seeds(seeds: Tensor, network: int) -> Tensor:
+    """The seeds of the rows for a network: as they are for the first, so that one network alone forecasts as ever."""
+    return seeds if network == 0 else mixed(seeds + seed_of(network, _MEMBER, 0))

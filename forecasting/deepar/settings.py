@@ -75,13 +75,16 @@ class Settings(BaseModel):
     """The longest gradient; longer ones are shortened to it."""
     weight_decay: float = Field(default=1e-8, ge=0)
     """L2 penalty on the weights."""
+    num_networks: int = Field(default=1, ge=1, le=20)
+    """Networks that are trained, each from other first weights, on other windows and with other series held out; a
+    forecast is made of sample paths of all. Each costs a whole training; three to five steady the forecasts."""
     precision: Precision = "float32"
     """Of the network's products in training. bfloat16 pays for large networks on a GPU; weights, losses and forecasts
     stay float32."""
     num_pieces: int = Field(default=10, ge=1, le=100)
     """Pieces of the quantile function of `piecewise-linear`."""
     num_samples: int = Field(default=100, ge=1)
-    """Sample paths a forecast is made of."""
+    """Sample paths a forecast is made of, of all networks together."""
 
     def context(self, horizon: int) -> int:
         """Periods that the network reads before it forecasts `horizon` periods."""
