@@ -22,7 +22,7 @@ from forecasting.models.contract import RawForecast, Rows, Status
 from forecasting.postprocess import Bounds, HistoryFacts, apply_bounds, finish, guard, history_facts
 
 NAME = "deepar"
-_PATHS_AT_ONCE = {"cpu": 2_000, "cuda": 500_000}
+_PATHS_AT_ONCE = {"cpu": 10_000, "cuda": 500_000}
 
 
 @dataclass(frozen=True)
