@@ -22,7 +22,7 @@ from forecasting.deepar.likelihoods import Gaussian, Law, StudentT
 from forecasting.deepar.network import Network
 from forecasting.deepar.noise import Noise
 from forecasting.deepar.polar_draws import draw_polar
-from forecasting.deepar.vector_cell import GATES, PANEL, TILE, advance_cell
+from forecasting.deepar.vector_cell import GATES, PANEL, TILE, advance_cell, weigh_rows
 from forecasting.deepar.windows import SCALED_LIMIT
 from forecasting.frequency import Int64Array
 
@@ -55,10 +55,10 @@ def advance(
     parted: whether the paths of a series have states of their own; if not, `hidden` is not read and its part is in the
     starts. weights: of all layers [C, K, 4], flat; the K rows are the C states, then what comes from below. starts:
     [B, C, 4], flat; later_starts: of each other layer [1, C, 4] or, if not parted, [B, C, 4], flat. known: [H, n],
-    sampled values in scales; rows: which of them the lags are. head: [P, C]; bias: [P]. cells, hidden: [panels, layers,
-    C, PANEL], flat. raw: [P, n].
+    sampled values in scales; rows: which of them the lags are. head: [P, C], flat; bias: [P]. cells, hidden: [panels, layers,
+    C, PANEL], flat. raw: [P, n], flat.
     """
-    size, n_cells = head.shape
+    size, n_cells, n = len(bias), len(head) // len(bias), known.shape[1]
     per_series = n_cells * GATES
     n_series = len(starts) // per_series
     n_layers = 1 + len(later_starts) // (per_series if parted else per_series * n_series)
@@ -110,11 +110,9 @@ def advance(
                     )
         top = (panel * n_layers + n_layers - 1) * block
         for q in range(size):
-            out = raw[q, panel * PANEL : (panel + 1) * PANEL]
-            out[:] = bias[q]
-            for cell in range(n_cells):
-                for k in range(PANEL):
-                    out[k] += head[q, cell] * hidden[top + cell * PANEL + k]
+            for lane in range(0, PANEL, TILE):
+                at = q * n + panel * PANEL + lane
+                weigh_rows(bias[q], head, q * n_cells, hidden, top + lane, n_cells, raw, at)
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ def sample_in_panels(
     onward = [_by_cell(h[:, 0] @ x.weight_hh_l0.t()) for (h, _), x in zip(states, layers, strict=True)]
     starts[1] += onward[0].flatten()
     later = {False: _flat([x + y for x, y in zip(fixed, onward[1:], strict=True)]), True: _flat(fixed)}
-    head, bias = network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
+    head, bias = network.head.weight.detach().flatten().numpy(), network.head.bias.detach().numpy()
     raw = np.empty((len(bias), padded), dtype=np.float32)
     parameters = torch.from_numpy(raw)[:, :n].unflatten(1, (n_series, n_samples)).permute(1, 2, 0)
     known, paths = found.scaled.numpy(), found.paths.numpy()
@@ -183,7 +181,7 @@ def sample_in_panels(
         for k in range(1, horizon):
             rows = np.array([k - lag for lag in lags[: bisect_right(lags, k)]], dtype=np.int64)
             own = starts[k].numpy(), later[k > 1]
-            step = n_samples, k > 1, weights, *own, known, rows, head, bias, cells, hidden, raw
+            step = n_samples, k > 1, weights, *own, known, rows, head, bias, cells, hidden, raw.ravel()
             _ = list(run(lambda begin, end, step=step: advance(begin, end, *step), edges[:-1], edges[1:]))
             if polar:
                 draw_polar(student, raw, scales, seeds, noise.skip(), SCALED_LIMIT, paths[k], known[k])

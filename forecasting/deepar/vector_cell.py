@@ -82,15 +82,7 @@ def _emit(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) 
             place = ir.Constant(_WORDS, list(range(lanes, lanes + LANES)))
             sums.append(cgutils.alloca_once(builder, _VECTOR))
             builder.store(builder.select(builder.icmp_signed("<", place, limit), first, second), sums[-1])
-    with cgutils.for_range(builder, n_rows) as loop:
-        own = builder.gep(row, [builder.mul(loop.index, v.index(PANEL))])
-        factors = builder.gep(weight, [builder.mul(loop.index, v.index(GATES))])
-        values = [v.load(own, lanes) for lanes in range(0, TILE, LANES)]
-        for k in range(GATES):
-            factor = v.splat(v.scalar(factors, k))
-            for j, value in enumerate(values):
-                total = sums[k * _VECTORS + j]
-                builder.store(v.fused(factor, value, builder.load(total)), total)
+    v.add_products(weight, GATES, row, n_rows, sums)
     one = v.constant(1.0)
     for j in range(_VECTORS):
         i, f, g, o = (v.power(builder.load(sums[k * _VECTORS + j])) for k in range(GATES))
@@ -104,6 +96,28 @@ def _emit(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) 
         c = v.power(builder.fmul(new, v.constant(-2.0 / math.log(2.0))))
         below = builder.fmul(builder.fadd(one, o), builder.fadd(one, c))
         v.store(builder.fdiv(builder.fsub(one, c), below), output, j * LANES)
+    return context.get_dummy_value()
+
+
+@intrinsic  # type: ignore[misc]
+def weigh_rows(
+    typing: Any, start: Any, weights: Any, weights_at: Any, inputs: Any, inputs_at: Any, n_rows: Any, out: Any, out_at: Any
+) -> Any:
+    """out = start + the sum of n_rows rows of inputs, PANEL apart, times the weights, for the paths of a tile."""
+    return types.void(start, weights, weights_at, inputs, inputs_at, n_rows, out, out_at), _emit_rows
+
+
+def _emit_rows(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+    start, weights, weights_at, inputs, inputs_at, n_rows, out, out_at = arguments
+    weight, row, output = (
+        builder.gep(context.make_array(signature.args[k])(context, builder, array).data, [at])
+        for k, array, at in ((1, weights, weights_at), (3, inputs, inputs_at), (6, out, out_at))
+    )
+    v = _Vectors(builder, n_rows.type)
+    sums = [cgutils.alloca_once_value(builder, v.splat(start)) for _ in range(_VECTORS)]
+    v.add_products(weight, 1, row, n_rows, sums)
+    for j, total in enumerate(sums):
+        v.store(builder.load(total), output, j * LANES)
     return context.get_dummy_value()
 
 
@@ -137,6 +151,18 @@ class _Vectors:
     def fused(self, x: Any, y: Any, z: Any) -> Any:
         """x y + z."""
         return self._builder.fadd(self._builder.fmul(x, y, flags=("contract",)), z, flags=("contract",))
+
+    def add_products(self, weight: Any, n_weights: int, row: Any, n_rows: Any, sums: Sequence[Any]) -> None:
+        """Add the rows of a tile with the weights [n_rows, n_weights] to the sums, n_weights times a tile."""
+        b = self._builder
+        with cgutils.for_range(b, n_rows) as loop:
+            own = b.gep(row, [b.mul(loop.index, self.index(PANEL))])
+            factors = b.gep(weight, [b.mul(loop.index, self.index(n_weights))])
+            values = [self.load(own, lanes) for lanes in range(0, TILE, LANES)]
+            for k in range(n_weights):
+                factor = self.splat(self.scalar(factors, k))
+                for value, total in zip(values, sums[k * _VECTORS : (k + 1) * _VECTORS], strict=True):
+                    b.store(self.fused(factor, value, b.load(total)), total)
 
     def power(self, t: Any) -> Any:
         """2^t, for t cut at the limit; NaN stays NaN."""
