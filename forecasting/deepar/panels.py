@@ -47,67 +47,64 @@ def advance(
     head: Float32Array,
     bias: Float32Array,
     cells: Float32Array,
+    old: Float32Array,
     hidden: Float32Array,
     raw: Float32Array,
 ) -> None:
     """Advance panels first to last by a step. Flat arrays are laid out as `advance_cell` reads them.
 
-    parted: whether the paths of a series have states of their own; if not, `hidden` is not read and its part is in the
+    parted: whether the paths of a series have states of their own; if not, `old` is not read and its part is in the
     starts. weights: of all layers [C, K, 4], flat; the K rows are the C states, then what comes from below. starts:
     [B, C, 4], flat; later_starts: of each other layer [1, C, 4] or, if not parted, [B, C, 4], flat. known: [H, n],
-    sampled values in scales; rows: which of them the lags are. head: [P, C], flat; bias: [P]. cells, hidden: [panels, layers,
-    C, PANEL], flat. raw: [P, n], flat.
+    sampled values in scales; rows: which of them the lags are. head: [P, C], flat; bias: [P]. cells, old, hidden:
+    [panels, layers, C, PANEL], flat: the cells are written over, the states after the step before are not. raw: [P, n], flat.
     """
     size, n_cells, n = len(bias), len(head) // len(bias), known.shape[1]
-    per_series = n_cells * GATES
+    per_series, block = n_cells * GATES, n_cells * PANEL
     n_series = len(starts) // per_series
     n_layers = 1 + len(later_starts) // (per_series if parted else per_series * n_series)
-    block = n_cells * PANEL
-    widest = (len(weights) - (n_layers - 1) * 2 * n_cells * per_series) // per_series  # K of the first layer
-    inputs = np.empty(max(widest, 2 * n_cells) * PANEL, dtype=np.float32)
-    skipped = 0 if parted else n_cells
+    lagged = len(weights) // per_series - 2 * n_cells * n_layers + n_cells  # rows of the first layer from below
+    n_own = n_cells if parted else 0
+    latest = np.empty(len(rows) * PANEL, dtype=np.float32)
     for panel in range(first, last):
         series = panel * PANEL // n_samples
         cut = (series + 1) * n_samples - panel * PANEL
         following = min(series + 1, n_series - 1)
+        for j in range(len(rows)):
+            latest[j * PANEL : (j + 1) * PANEL] = known[rows[j], panel * PANEL : (panel + 1) * PANEL]
+        weight = 0
         for layer in range(n_layers):
             place = (panel * n_layers + layer) * block
-            if parted:
-                inputs[:block] = hidden[place : place + block]
             if layer == 0:
-                for j in range(len(rows)):
-                    at = block + j * PANEL
-                    inputs[at : at + PANEL] = known[rows[j], panel * PANEL : (panel + 1) * PANEL]
-                own, before, after = starts, series * per_series, following * per_series
-                weight, width, below = 0, widest * GATES, len(rows)
+                below, below_at, n_below, width = latest, 0, len(rows), (n_cells + lagged) * GATES
+                begin, before, after = starts, series * per_series, following * per_series
             else:
-                inputs[block : 2 * block] = hidden[place - block : place]
-                own, before = later_starts, (layer - 1) * per_series
-                after = before
+                below, below_at, n_below, width = hidden, place - block, n_cells, 2 * per_series
+                begin, before, after = later_starts, (layer - 1) * per_series, (layer - 1) * per_series
                 if not parted:
                     before = ((layer - 1) * n_series + series) * per_series
                     after = ((layer - 1) * n_series + following) * per_series
-                weight = (widest + (layer - 1) * 2 * n_cells) * per_series
-                width, below = 2 * n_cells * GATES, n_cells
-            used = n_cells + below - skipped
             for cell in range(n_cells):
                 for lane in range(0, PANEL, TILE):
-                    at = place + cell * PANEL + lane
                     advance_cell(
                         weights,
-                        weight + cell * width + skipped * GATES,
-                        inputs,
-                        skipped * PANEL + lane,
-                        used,
-                        own,
+                        weight,
+                        weight + per_series,
+                        old,
+                        place + lane,
+                        n_own,
+                        below,
+                        below_at + lane,
+                        n_below,
+                        begin,
                         before + cell * GATES,
                         after + cell * GATES,
                         cut - lane,
                         cells,
-                        at,
                         hidden,
-                        at,
+                        place + cell * PANEL + lane,
                     )
+                weight += width
         top = (panel * n_layers + n_layers - 1) * block
         for q in range(size):
             for lane in range(0, PANEL, TILE):
@@ -157,7 +154,7 @@ def sample_in_panels(
     series = torch.arange(padded).div_(n_samples, rounding_mode="floor").clamp_(max=n_series - 1)
     cells = torch.cat([cell for _, cell in states], 1)[series]  # [n, layers, C]
     cells = cells.unflatten(0, (n_panels, PANEL)).permute(0, 2, 3, 1).flatten().numpy()
-    hidden = np.empty_like(cells)
+    old, hidden = np.empty_like(cells), np.empty_like(cells)
     reach = bisect_right(lags, horizon - 1)  # so many lags see sampled values at last
     below = [layer.weight_ih_l0[:, : None if k else reach] for k, layer in enumerate(layers)]
     weights = _flat([_packed(torch.cat([x.weight_hh_l0, y], 1)) for x, y in zip(layers, below, strict=True)])
@@ -181,8 +178,9 @@ def sample_in_panels(
         for k in range(1, horizon):
             rows = np.array([k - lag for lag in lags[: bisect_right(lags, k)]], dtype=np.int64)
             own = starts[k].numpy(), later[k > 1]
-            step = n_samples, k > 1, weights, *own, known, rows, head, bias, cells, hidden, raw.ravel()
+            step = n_samples, k > 1, weights, *own, known, rows, head, bias, cells, old, hidden, raw.ravel()
             _ = list(run(lambda begin, end, step=step: advance(begin, end, *step), edges[:-1], edges[1:]))
+            old, hidden = hidden, old
             if polar:
                 draw_polar(student, raw, scales, seeds, noise.skip(), SCALED_LIMIT, paths[k], known[k])
                 found.means[k] = law.mean(parameters, scale).mean(1)

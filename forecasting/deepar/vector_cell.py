@@ -38,42 +38,42 @@ _VECTOR, _WORDS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 def advance_cell(
     typing: Any,
     weights: Any,
-    weights_at: Any,
-    inputs: Any,
-    inputs_at: Any,
-    n_rows: Any,
+    own_at: Any,
+    below_at: Any,
+    own: Any,
+    own_rows_at: Any,
+    n_own: Any,
+    below: Any,
+    below_rows_at: Any,
+    n_below: Any,
     starts: Any,
     before_at: Any,
     after_at: Any,
     cut: Any,
     cells: Any,
-    cells_at: Any,
     hidden: Any,
-    hidden_at: Any,
+    at: Any,
 ) -> Any:
     """Advance one cell of a layer by a step for the TILE paths of a tile.
 
-    All arrays are flat and float32, `*_at` is where what is used of them begins. weights: [n_rows, 4] of the gates
-    input, forget, cell, output, those of the cell gate times -2 / ln 2, the others times -1 / ln 2. inputs: n_rows rows
-    that are PANEL apart. starts: what the sums begin with, scaled like the weights: the 4 numbers at before_at for the
-    first `cut` paths of the tile, those at after_at for the rest. cells: the state, read and written. hidden: written.
+    All arrays are flat and float32, `*_at` is where what is used of them begins. own, below: n_own and n_below rows
+    that are PANEL apart, the layer's states after the step before and what comes from below. weights: at own_at [n_own,
+    4] and at below_at [n_below, 4], of the gates input, forget, cell, output; those of the cell gate times -2 / ln 2,
+    the others times -1 / ln 2. starts: what the sums begin with, scaled like the weights: the 4 numbers at before_at
+    for the first `cut` paths of the tile, those at after_at for the rest. cells: read and written. hidden: written.
     """
-    kinds = (weights, weights_at, inputs, inputs_at, n_rows, starts, before_at, after_at, cut)
-    return types.void(*kinds, cells, cells_at, hidden, hidden_at), _emit
+    rows = (own, own_rows_at, n_own, below, below_rows_at, n_below)
+    return types.void(weights, own_at, below_at, *rows, starts, before_at, after_at, cut, cells, hidden, at), _emit_cell
 
 
-def _emit(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-    weights, weights_at, inputs, inputs_at, n_rows, starts, before_at, after_at, cut = arguments[:9]
-    cells, cells_at, hidden, hidden_at = arguments[9:]
-    kinds = signature.args
+def _emit_cell(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+    _, own_at, below_at, _, own_rows_at, n_own, _, below_rows_at, n_below, _, before_at, after_at, cut, *_, at = arguments
 
-    def pointer(k: int, array: Any, at: Any) -> Any:
-        return builder.gep(context.make_array(kinds[k])(context, builder, array).data, [at])
+    def pointer(k: int, place: Any) -> Any:
+        return builder.gep(context.make_array(signature.args[k])(context, builder, arguments[k]).data, [place])
 
-    v = _Vectors(builder, n_rows.type)
-    weight, row = pointer(0, weights, weights_at), pointer(2, inputs, inputs_at)
-    before, after = pointer(5, starts, before_at), pointer(5, starts, after_at)
-    state, output = pointer(9, cells, cells_at), pointer(11, hidden, hidden_at)
+    v = _Vectors(builder, n_own.type)
+    before, after, state, output = pointer(9, before_at), pointer(9, after_at), pointer(13, at), pointer(14, at)
     sums = []
     limit = v.splat(builder.trunc(cut, _INT))
     for k in range(GATES):
@@ -82,7 +82,8 @@ def _emit(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) 
             place = ir.Constant(_WORDS, list(range(lanes, lanes + LANES)))
             sums.append(cgutils.alloca_once(builder, _VECTOR))
             builder.store(builder.select(builder.icmp_signed("<", place, limit), first, second), sums[-1])
-    v.add_products(weight, GATES, row, n_rows, sums)
+    v.add_products(pointer(0, own_at), GATES, pointer(3, own_rows_at), n_own, sums)
+    v.add_products(pointer(0, below_at), GATES, pointer(6, below_rows_at), n_below, sums)
     one = v.constant(1.0)
     for j in range(_VECTORS):
         i, f, g, o = (v.power(builder.load(sums[k * _VECTORS + j])) for k in range(GATES))
