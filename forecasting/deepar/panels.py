@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numba
 import numpy as np
@@ -57,7 +58,8 @@ def advance(
     starts. weights: of all layers [C, K, 4], flat; the K rows are the C states, then what comes from below. starts:
     [B, C, 4], flat; later_starts: of each other layer [1, C, 4] or, if not parted, [B, C, 4], flat. known: [H, n],
     sampled values in scales; rows: which of them the lags are. head: [P, C], flat; bias: [P]. cells, old, hidden:
-    [panels, layers, C, PANEL], flat: the cells are written over, the states after the step before are not. raw: [P, n], flat.
+    [panels, layers, C, PANEL], flat; the cells are written over, the states after the step before are not. raw: flat
+    [P, n].
     """
     size, n_cells, n = len(bias), len(head) // len(bias), known.shape[1]
     per_series, block = n_cells * GATES, n_cells * PANEL
@@ -179,7 +181,7 @@ def sample_in_panels(
             rows = np.array([k - lag for lag in lags[: bisect_right(lags, k)]], dtype=np.int64)
             own = starts[k].numpy(), later[k > 1]
             step = n_samples, k > 1, weights, *own, known, rows, head, bias, cells, old, hidden, raw.ravel()
-            _ = list(run(lambda begin, end, step=step: advance(begin, end, *step), edges[:-1], edges[1:]))
+            _ = list(run(advance, edges[:-1], edges[1:], *map(repeat, step)))
             old, hidden = hidden, old
             if polar:
                 draw_polar(student, raw, scales, seeds, noise.skip(), SCALED_LIMIT, paths[k], known[k])

@@ -1,23 +1,26 @@
 """One cell of an LSTM layer for a tile of sample paths, written as LLVM vectors.
 
-A loop that LLVM vectorises by itself keeps the sums of the gates in memory and spends most of its time there. Here they
-stay in registers from the first product to the new state: a tile is as many paths as they have room for.
+A loop that LLVM vectorises by itself keeps the sums of the gates in memory and spends most of its time there. Here
+they stay in registers from the first product to the new state: a tile is as many paths as they have room for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
+from numba import config
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
 PANEL = 64
 """Paths side by side in memory, a multiple of TILE."""
-LANES, _VECTORS = (16, 4) if binding.get_host_cpu_features().get("avx512f") else (8, 2)
+_target: Any = config
+_FEATURES = _target.CPU_FEATURES or ("" if _target.CPU_NAME else binding.get_host_cpu_features().flatten())
+LANES, _VECTORS = (16, 4) if "+avx512f" in _FEATURES else (8, 2)
 """Numbers in a vector, and vectors in a tile: 16 sums, and what they are made of, in 32 registers; 8 sums in 16."""
 TILE = LANES * _VECTORS
 
@@ -27,16 +30,18 @@ _LIMIT = 40.0
 _SHIFT = 1.5 * 2.0**23
 """Added to a small number, it leaves the nearest integer in the last bits of the sum."""
 _NODES = 0.5 * np.cos(np.pi * (np.arange(200) + 0.5) / 200)
-_POWERS = np.linalg.lstsq(np.vander(_NODES, 6, increasing=True) / np.exp2(_NODES)[:, None], np.ones(200), rcond=None)[0]
+_RELATIVE = np.vander(_NODES, 6, increasing=True) / np.exp2(_NODES)[:, None]
+_POWERS = np.linalg.lstsq(_RELATIVE, np.ones(200), rcond=None)[0]
 """2^f for f in -1/2 to 1/2 by a polynomial: least squares of the relative error in Chebyshev's nodes."""
 
+_intrinsic: Callable[[Callable[..., Any]], Callable[..., None]] = intrinsic  # as compiled functions call it
 _FLOAT, _INT = ir.FloatType(), ir.IntType(32)
 _VECTOR, _WORDS = ir.VectorType(_FLOAT, LANES), ir.VectorType(_INT, LANES)
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def advance_cell(
-    typing: Any,
+    _: Any,
     weights: Any,
     own_at: Any,
     below_at: Any,
@@ -57,17 +62,19 @@ def advance_cell(
     """Advance one cell of a layer by a step for the TILE paths of a tile.
 
     All arrays are flat and float32, `*_at` is where what is used of them begins. own, below: n_own and n_below rows
-    that are PANEL apart, the layer's states after the step before and what comes from below. weights: at own_at [n_own,
-    4] and at below_at [n_below, 4], of the gates input, forget, cell, output; those of the cell gate times -2 / ln 2,
-    the others times -1 / ln 2. starts: what the sums begin with, scaled like the weights: the 4 numbers at before_at
-    for the first `cut` paths of the tile, those at after_at for the rest. cells: read and written. hidden: written.
+    that are PANEL apart, the layer's states after the step before and what comes from below. weights: at own_at
+    [n_own, 4] and at below_at [n_below, 4], of the gates input, forget, cell, output; those of the cell gate times
+    -2 / ln 2, the others times -1 / ln 2. starts: what the sums begin with, scaled like the weights: the 4 numbers at
+    before_at for the first `cut` paths of the tile, those at after_at for the rest. cells: read and written. hidden:
+    written.
     """
-    rows = (own, own_rows_at, n_own, below, below_rows_at, n_below)
-    return types.void(weights, own_at, below_at, *rows, starts, before_at, after_at, cut, cells, hidden, at), _emit_cell
+    factors, rows = (weights, own_at, below_at), (own, own_rows_at, n_own, below, below_rows_at, n_below)
+    return types.void(*factors, *rows, starts, before_at, after_at, cut, cells, hidden, at), _emit_cell
 
 
 def _emit_cell(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-    _, own_at, below_at, _, own_rows_at, n_own, _, below_rows_at, n_below, _, before_at, after_at, cut, *_, at = arguments
+    _, own_at, below_at, _, own_rows_at, n_own, _, below_rows_at, n_below, *rest = arguments
+    _, before_at, after_at, cut, _, _, at = rest
 
     def pointer(k: int, place: Any) -> Any:
         return builder.gep(context.make_array(signature.args[k])(context, builder, arguments[k]).data, [place])
@@ -80,7 +87,7 @@ def _emit_cell(context: Any, builder: Any, signature: Any, arguments: Sequence[A
         first, second = v.splat(v.scalar(before, k)), v.splat(v.scalar(after, k))
         for lanes in range(0, TILE, LANES):
             place = ir.Constant(_WORDS, list(range(lanes, lanes + LANES)))
-            sums.append(cgutils.alloca_once(builder, _VECTOR))
+            sums.append(cgutils.alloca_once(builder, _VECTOR))  # type: ignore[no-untyped-call]
             builder.store(builder.select(builder.icmp_signed("<", place, limit), first, second), sums[-1])
     v.add_products(pointer(0, own_at), GATES, pointer(3, own_rows_at), n_own, sums)
     v.add_products(pointer(0, below_at), GATES, pointer(6, below_rows_at), n_below, sums)
@@ -100,9 +107,17 @@ def _emit_cell(context: Any, builder: Any, signature: Any, arguments: Sequence[A
     return context.get_dummy_value()
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def weigh_rows(
-    typing: Any, start: Any, weights: Any, weights_at: Any, inputs: Any, inputs_at: Any, n_rows: Any, out: Any, out_at: Any
+    _: Any,
+    start: Any,
+    weights: Any,
+    weights_at: Any,
+    inputs: Any,
+    inputs_at: Any,
+    n_rows: Any,
+    out: Any,
+    out_at: Any,
 ) -> Any:
     """out = start + the sum of n_rows rows of inputs, PANEL apart, times the weights, for the paths of a tile."""
     return types.void(start, weights, weights_at, inputs, inputs_at, n_rows, out, out_at), _emit_rows
@@ -115,7 +130,8 @@ def _emit_rows(context: Any, builder: Any, signature: Any, arguments: Sequence[A
         for k, array, at in ((1, weights, weights_at), (3, inputs, inputs_at), (6, out, out_at))
     )
     v = _Vectors(builder, n_rows.type)
-    sums = [cgutils.alloca_once_value(builder, v.splat(start)) for _ in range(_VECTORS)]
+    begin = v.splat(start)
+    sums = [cgutils.alloca_once_value(builder, begin) for _ in range(_VECTORS)]  # type: ignore[no-untyped-call]
     v.add_products(weight, 1, row, n_rows, sums)
     for j, total in enumerate(sums):
         v.store(builder.load(total), output, j * LANES)
