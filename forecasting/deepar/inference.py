@@ -43,7 +43,7 @@ def sample_paths(
     if horizon > 1:
         sample = sample_in_panels if panels_do(network, n_samples) else _sample_onward
         sample(network, lags, states, inputs[before:], scale, noise, found)
-    return found.paths[:, : noise.seeds.numel()].unflatten(1, noise.seeds.shape).permute(1, 2, 0), found.means.t()
+    return found.paths[:, : noise.seeds.numel()].view(horizon, *noise.seeds.shape).permute(1, 2, 0), found.means.t()
 
 
 def _sample_onward(
@@ -59,13 +59,13 @@ def _sample_onward(
     horizon, shape = len(inputs), noise.seeds.shape
     weights = [_weights(lstm) for lstm in network.layers]
     first_in, first_on, first_bias = weights[0]
-    shared = torch.addmm(first_bias, inputs.flatten(0, 1), first_in).unflatten(0, (horizon, -1))
+    shared = torch.addmm(first_bias, inputs.flatten(0, 1), first_in).view(horizon, len(scale), -1)
     stacked = [torch.cat([into, onward]) for into, onward, _ in weights[1:]]
     reach = torch.tensor(lags, device=scale.device)
     h, c = [state for state, _ in states], [cell for _, cell in states]
     for k in range(1, horizon):
         sampled = bisect_right(lags, k)  # so many lags reach into the horizon: the first, for they ascend
-        latest = found.scaled[k - reach[:sampled], : shape.numel()].unflatten(1, shape).permute(1, 2, 0)
+        latest = found.scaled[k - reach[:sampled], : shape.numel()].view(sampled, *shape).permute(1, 2, 0)
         joined = torch.cat([h[0].expand(-1, shape[1], -1), latest], 2) if sampled else h[0]
         gates = joined @ torch.cat([first_on, first_in[:sampled]])
         h[0], c[0] = _cell(gates.add_(shared[k].unsqueeze(1)), c[0])

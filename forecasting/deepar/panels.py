@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any
 
 import numba
 import numpy as np
@@ -152,10 +153,11 @@ def sample_in_panels(
     noise: streams [B, S].
     """
     (n_series, n_samples), (horizon, padded) = noise.seeds.shape, found.paths.shape
-    n, n_panels, law, layers = n_series * n_samples, padded // PANEL, network.law, network.layers
+    n, n_panels, law = n_series * n_samples, padded // PANEL, network.law
+    layers: list[Any] = list(network.layers)
     series = torch.arange(padded).div_(n_samples, rounding_mode="floor").clamp_(max=n_series - 1)
-    cells = torch.cat([cell for _, cell in states], 1)[series]  # [n, layers, C]
-    cells = cells.unflatten(0, (n_panels, PANEL)).permute(0, 2, 3, 1).flatten().numpy()
+    cell = torch.cat([c for _, c in states], 1)[series]  # [n, layers, C]
+    cells = cell.view(n_panels, PANEL, *cell.shape[1:]).permute(0, 2, 3, 1).flatten().numpy()
     old, hidden = np.empty_like(cells), np.empty_like(cells)
     reach = bisect_right(lags, horizon - 1)  # so many lags see sampled values at last
     below = [layer.weight_ih_l0[:, : None if k else reach] for k, layer in enumerate(layers)]
@@ -169,7 +171,7 @@ def sample_in_panels(
     later = {False: _flat([x + y for x, y in zip(fixed, onward[1:], strict=True)]), True: _flat(fixed)}
     head, bias = network.head.weight.detach().flatten().numpy(), network.head.bias.detach().numpy()
     raw = np.empty((len(bias), padded), dtype=np.float32)
-    parameters = torch.from_numpy(raw)[:, :n].unflatten(1, (n_series, n_samples)).permute(1, 2, 0)
+    parameters = torch.from_numpy(raw)[:, :n].view(len(bias), n_series, n_samples).permute(1, 2, 0)
     known, paths = found.scaled.numpy(), found.paths.numpy()
     seeds, scales = pad(noise.seeds.flatten(), (0, padded - n)).numpy(), scale[series, 0].numpy()
     polar, student = isinstance(law, (Gaussian, StudentT)), isinstance(law, StudentT)
@@ -194,14 +196,14 @@ _FACTORS = torch.tensor([-1.0, -1.0, -2.0, -1.0]) / math.log(2.0)
 """With them a gate is 1 / (1 + 2^x), and 2^x is what a machine computes with least."""
 
 
-def _packed(weight: Tensor) -> Float32Array:
+def _packed(weight: Tensor) -> Tensor:
     """Weights [4 C, K] as [C, K, 4] flat, scaled."""
-    return (weight.unflatten(0, (GATES, -1)) * _FACTORS[:, None, None]).permute(1, 2, 0).flatten()
+    return (weight.view(GATES, -1, weight.shape[1]) * _FACTORS[:, None, None]).permute(1, 2, 0).flatten()
 
 
 def _by_cell(sums: Tensor) -> Tensor:
     """Sums [..., 4 C] as [..., C, 4], scaled."""
-    return (sums.unflatten(-1, (GATES, -1)) * _FACTORS[:, None]).transpose(-1, -2).contiguous()
+    return (sums.view(*sums.shape[:-1], GATES, -1) * _FACTORS[:, None]).transpose(-1, -2).contiguous()
 
 
 def _flat(parts: Sequence[Tensor]) -> Float32Array:
