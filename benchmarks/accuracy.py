@@ -46,12 +46,12 @@ FAST = (
 FULL = (*FAST, "arima")
 PRESETS = {"fast": FAST, "full": FULL, DEEP: FULL}
 GLOBAL_MODEL = {
-    "epochs": 100,
+    "epochs": 30,
     "learning_rate": 0.005,
     "max_learning_rate_decays": 4,
-    "early_stopping_patience": 5,
-    "num_averaged_models": 3,
-    "num_samples": 200,
+    "early_stopping_patience": 4,
+    "num_networks": 4,
+    "num_samples": 256,
 }
 OPTIONS: dict[str, dict[str, Any]] = {"npts+flat": {"use_seasonal_model": False}}
 _TRAIN_ONLY = "validation"

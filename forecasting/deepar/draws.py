@@ -82,10 +82,17 @@ def _by_correction(rate: Tensor, u: Tensor) -> Tensor:
     exact = rate <= _EXACT_RATE
     if bool(exact.any()):
         near, limit, level = k[exact], rate[exact], u[exact]
+        below = torch.special.gammaincc(near + 1.0, limit)  # the distribution function, which is slow: once
+        mass = torch.exp(near * torch.log(limit) - limit - torch.lgamma(near + 1.0))
         for _ in range(2):
-            near = near + (torch.special.gammaincc(near + 1.0, limit) < level).to(near.dtype)
+            up = below < level
+            near = near + up
+            mass = torch.where(up, mass * limit / near, mass)
+            below = torch.where(up, below + mass, below)
         for _ in range(2):
-            lower = torch.special.gammaincc(near.clamp(min=1.0), limit) >= level
-            near = near - (lower & (near > 0)).to(near.dtype)
+            down = (below - mass >= level) & (near > 0)
+            below = torch.where(down, below - mass, below)
+            mass = torch.where(down, mass * near / limit, mass)
+            near = near - down.to(near.dtype)
         k[exact] = near
     return k

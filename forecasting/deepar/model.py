@@ -26,7 +26,7 @@ from forecasting.postprocess import Bounds, HistoryFacts, apply_bounds, finish, 
 NAME = "deepar"
 FURTHER = "further."
 _MEMBER = 15
-_PATHS_AT_ONCE = {"cpu": 2_000, "cuda": 500_000}
+_PATHS_AT_ONCE = {"cpu": 10_000, "cuda": 500_000}
 
 
 @dataclass(frozen=True)

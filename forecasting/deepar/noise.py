@@ -50,13 +50,17 @@ class Noise:
     """Draws of many streams in step. `pair` gives the next two uniforms in (0, 1) of every stream, float32."""
 
     def __init__(self, seeds: Tensor, counter: int = 0) -> None:
-        self._seeds = seeds
+        self.seeds = seeds
         self._counter = counter
+
+    def skip(self) -> int:
+        """What to add to the seeds for the next 64 bits, which are taken as read."""
+        self._counter += 1
+        return _wrapped(self._counter * _GOLDEN)
 
     def bits(self) -> Tensor:
         """The next 64 bits of every stream."""
-        self._counter += 1
-        return mixed(self._seeds + _wrapped(self._counter * _GOLDEN))
+        return mixed(self.seeds + self.skip())
 
     def pair(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Two independent uniforms with 32 bits each. Never 0; 1 only by rounding to float32."""
