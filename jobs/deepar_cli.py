@@ -24,7 +24,10 @@ def train_deepar(
         str | None, typer.Option("--tuned", help="The tuning (tune-deepar) whose best setting is used.")
     ] = None,
 ) -> None:
-    """Train the global model DeepAR+ on the lake's series; needs no Spark, and a GPU only where there is one."""
+    """Train the global model DeepAR+ on the lake's series; needs no Spark, and a GPU only where there is one.
+
+    Several GPUs: torchrun --nproc-per-node N jobs/train_deepar.py --config FILE
+    """
     from jobs.cli import guarded
 
     def action() -> None:
@@ -40,7 +43,8 @@ def train_deepar(
             tuned=tuned,
             on_epoch=lines,
         )
-        verb.render(found)
+        if found.first:
+            verb.render(found)
 
     guarded(action)
 

@@ -24,7 +24,8 @@ from rich.console import Console
 from jobs import tables
 from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, models_folder, with_tuned
-from udfs.config import load_config
+from jobs.processes import Processes, together
+from udfs.config import Config, load_config
 from udfs.config.evaluation import least_history
 from udfs.deep_source import DeepSource, metadata_of, not_done, open_source
 from udfs.delta_files import arrow_schema, replace_rows
@@ -50,11 +51,12 @@ OnEpoch = Callable[["Progress", int], None]
 @dataclass(frozen=True)
 class Trained:
     """A model that was trained. row: what stands in `models`. notes: what of the config it does not do. resumed: from
-    which epoch it went on, 0 where it began anew."""
+    which epoch it went on, 0 where it began anew. first: whether this process, of several, is the one that speaks."""
 
     row: dict[str, Any]
     notes: tuple[str, ...]
     resumed: int
+    first: bool = True
 
     @property
     def model_id(self) -> str:
@@ -88,27 +90,39 @@ def train(
     loaded = load_config(config, overrides)
     if tuned is not None:
         loaded = with_tuned(loaded, tuned)
-    place = models_folder(loaded) / CHECKPOINT
-    about = _told(place) if resume else {}
-    if about and bool(about["before_backtests"]) != before_backtests:
-        hint = "with" if about["before_backtests"] else "without"
+    with together(device_of(loaded)) as processes:
+        return _trained(loaded, processes, before_backtests, resume, on_epoch)
+
+
+def _trained(
+    config: Config, processes: Processes, before_backtests: bool, resume: bool, on_epoch: OnEpoch | None
+) -> Trained:
+    place = models_folder(config) / CHECKPOINT
+    told = _told(place) if resume else {}
+    if told and bool(told["before_backtests"]) != before_backtests:
+        hint = "with" if told["before_backtests"] else "without"
         raise InputError(
             f"the training in {place} was begun {hint} --before-backtests; resume it so, or leave --resume"
         )
-    source = open_source(loaded, version=about.get("series_version"))
-    session = _Session.begun(source, before_backtests, about or _about(source, before_backtests))
-    trainer, resumed = session.trainer, 0
-    if about:
+    source = open_source(config, version=told.get("series_version"))
+    about = processes.agreed(told or _about(source, before_backtests))
+    if about["series_version"] != source.series_version:  # a newer one came between two processes
+        source = open_source(config, version=about["series_version"])
+    session = _Session.begun(source, before_backtests, about, processes)
+    resumed = 0
+    if told:
         from jobs.model_folder import load_checkpoint
 
-        load_checkpoint(trainer, place)
-        resumed = trainer.epoch
+        load_checkpoint(session.trainer, place)
+        resumed = session.trainer.epoch
     session.run(place, on_epoch)
-    row = session.saved(models_folder(loaded))
-    batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(models_schema()))
-    replace_rows(source.folder, models_schema(), iter([batch]), {"model_id": row["model_id"]})
-    place.unlink(missing_ok=True)
-    return Trained(row, tuple(not_done(loaded)), resumed)
+    row: dict[str, Any] = {}
+    if processes.first:
+        row = session.saved(models_folder(config))
+        batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(models_schema()))
+        replace_rows(source.folder, models_schema(), iter([batch]), {"model_id": row["model_id"]})
+        place.unlink(missing_ok=True)
+    return Trained(processes.agreed(row), tuple(not_done(config)), resumed, processes.first)
 
 
 def _about(source: DeepSource, before_backtests: bool) -> dict[str, Any]:
@@ -135,15 +149,17 @@ class _Session:
 
     source: DeepSource
     trainer: Ensemble
-    device: str
+    processes: Processes
     about: dict[str, Any]
 
     @classmethod
-    def begun(cls, source: DeepSource, before_backtests: bool, about: dict[str, Any]) -> _Session:
+    def begun(
+        cls, source: DeepSource, before_backtests: bool, about: dict[str, Any], processes: Processes
+    ) -> _Session:
         from forecasting.deepar import Ensemble, Facts, SeriesSet
 
         config = source.config
-        settings, device = config.deepar.settings, device_of(config)
+        settings, device = config.deepar.settings, processes.device
         batch, metadata, ends = training_set(source, before_backtests)
         try:
             facts = Facts.learn(batch, metadata, config.horizon, settings, ends)
@@ -151,7 +167,7 @@ class _Session:
             trainer = Ensemble(series, facts, settings, seed=config.seed)
         except ValueError as error:
             raise InputError(f"the model cannot be trained on these series: {error}") from error
-        return cls(source, trainer, device, about)
+        return cls(source, trainer, processes, about)
 
     def run(self, place: Path, on_epoch: OnEpoch | None) -> None:
         """Train to the end, with checkpoints; one more where it is interrupted."""
@@ -169,13 +185,16 @@ class _Session:
                     "windows": self.about["windows"] + per_epoch,
                     "loss": progress.loss if math.isfinite(progress.loss) else None,
                 }
+                if not self.processes.first:
+                    continue
                 if on_epoch is not None:
                     on_epoch(progress, self.trainer.epochs)
                 if now - saved >= every or progress.stop:
                     save_checkpoint(self.trainer, place, self.about)
                     saved = time.perf_counter()
         except KeyboardInterrupt:
-            save_checkpoint(self.trainer, place, self.about)
+            if self.processes.first:
+                save_checkpoint(self.trainer, place, self.about)
             raise
 
     def saved(self, folder: Path) -> dict[str, Any]:
@@ -209,7 +228,7 @@ class _Session:
             "n_observations": model.facts.n_observations,
             "windows_per_second": about["windows"] / max(about["seconds"], 1e-9),
             "seconds": about["seconds"],
-            "device": self.device,
+            "device": self.processes.device.partition(":")[0],
         }
 
     def _metrics(self, model: DeepAR) -> dict[str, float]:

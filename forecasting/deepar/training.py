@@ -181,6 +181,8 @@ class Trainer:
                 before = self.facts.context_length
                 total, count = self._losses(self.network(window)[before:], window, before)
                 sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
+        if self._processes > 1:  # rounding must not let one process stop and another go on
+            torch.distributed.broadcast(sums, src=0)
         return float(sums[0] / sums[1].clamp(min=1))
 
     def _losses(self, raw: Tensor, window: Window, first: int = 0) -> tuple[Tensor, Tensor]:
