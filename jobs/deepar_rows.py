@@ -52,15 +52,19 @@ def counting(on_progress: OnProgress | None, total: int) -> Callable[[int], None
 
 @dataclass(frozen=True)
 class Opened:
-    """A model, what was told of it, and the series of the run that it answers for. timed: whether processor time says
-    what its answers cost."""
+    """A model, what was told of it, and the series of the run that it answers for. device: where it computes."""
 
     run_id: str
     model_id: str
     model: DeepAR
     about: Mapping[str, Any]
     source: DeepSource
-    timed: bool
+    device: str
+
+    @property
+    def timed(self) -> bool:
+        """Whether processor time says what its answers cost."""
+        return self.device == "cpu"
 
     @classmethod
     def of(
@@ -88,7 +92,7 @@ class Opened:
         source = open_source(loaded, run=run)
         _check_fits(network, source)
         joined = run.run_id if run is not None else run_id or new_run_id()
-        return cls(joined, str(about.get("model_id", model)), network, about, source, device == "cpu")
+        return cls(joined, str(about.get("model_id", model)), network, about, source, device)
 
 
 def _check_fits(model: DeepAR, source: DeepSource) -> None:

@@ -13,9 +13,8 @@ if __name__ == "__main__":  # run as a file: this folder leaves the path, where 
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from forecasting.evaluation.metrics import Layout, ratios
 from jobs import tables
 from jobs.context import ConfigSource
 from jobs.deepar_rows import OnProgress, Opened, answered, counting, scored
+from jobs.window_models import Models, check_unseen
 from udfs.arrow import nulls, repeated
 from udfs.deep_cold import cold_windows
 from udfs.deep_source import DeepSource, not_done
@@ -35,9 +35,6 @@ from udfs.lake import layout_of
 from udfs.results import DEEPAR, DEEPAR_COLD
 from udfs.schemas import RESULTS_DEEPAR, table_schemas
 from udfs.spec import Stage
-
-if TYPE_CHECKING:
-    from forecasting.deepar import DeepAR
 
 SHOWN = ("mean_wQL", "WAPE", "RMSE", "MASE", "bias")
 
@@ -71,7 +68,8 @@ def predict(
 ) -> Predicted:
     """Forecast all series of a run by a trained model, with backtest its backtest windows too.
 
-    model: an id of the table `models`, or a model folder; None: the newest. run_id: the run to join, whose version of
+    model: an id of the table `models`, or a model folder; None: the newest, and with `deepar.per_window` for each
+    backtest window the newest that was trained for it. run_id: the run to join, whose version of
     the data is read; None: the newest of this config. predictor: forecast the newest data for a run that is not there
     yet, with the id `run_id` (made up unless given): `forecast --predictor` takes the rows into it.
     Raises InputError where torch is missing, for a lake that is empty or in a catalog, a model that is not there, was
@@ -82,40 +80,23 @@ def predict(
         raise InputError("a run by a predictor has no backtests: leave out --backtest or --predictor")
     opened = Opened.of(config, overrides, model, run_id, predictor)
     source = opened.source
-    if backtest:
+    models = Models(opened.model, opened.model_id)
+    if backtest and source.config.deepar.per_window and model is None:
+        models = models.for_windows(source, opened.device)
+    elif backtest:
         check_unseen(opened.about, source)
     stages: tuple[Stage, ...] = ("forecast", "backtest") if backtest else ("forecast",)
     notes = tuple(not_done(source.config))
     done = Predicted(opened.run_id, opened.model_id, notes=notes, predictor=predictor, timed=opened.timed)
     schema = table_schemas(layout_of(source.config))[RESULTS_DEEPAR]
-    rows = _rows(opened.model, source, stages, done, arrow_schema(schema), on_progress)
+    rows = _rows(models, source, stages, done, arrow_schema(schema), on_progress)
     done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id, "stage": stages})
     done.seconds = time.perf_counter() - started
     return done
 
 
-def check_unseen(about: Mapping[str, Any], source: DeepSource) -> None:
-    """Raise InputError for a model that was trained on what comes after the cutoff of some backtest window."""
-    plan, trained_to = source.plan, about.get("trained_to")
-    if source.config.backtest.windows == 0:
-        raise InputError("backtest.windows is 0: there are no windows to forecast; leave --backtest out")
-    if source.config.forecast_start == "global" and trained_to is not None:
-        earliest = source.label(source.end - plan.span)
-        unseen = bool(np.datetime64(str(trained_to), "us") <= earliest)
-        seen = f"until {trained_to}, the earliest window sees until {earliest}"
-    else:
-        left_out, version = int(about.get("left_out", 0)), about.get("series_version")
-        unseen = version == source.series_version and left_out >= plan.span
-        seen = f"all but the last {left_out} periods of the series at version {version}"
-    if not unseen:
-        raise InputError(
-            f"the model was trained on {seen}: its backtests would be flattered. Train one for them by "
-            "`almanac train-deepar --before-backtests`, or leave --backtest out"
-        )
-
-
 def _rows(
-    model: DeepAR,
+    models: Models,
     source: DeepSource,
     stages: tuple[Stage, ...],
     done: Predicted,
@@ -131,14 +112,16 @@ def _rows(
         spec = source.spec(stage)
         for part in source.parts(spec, count):
             cold = cold_windows(part, source.config, spec)
-            for name, rows in ((DEEPAR, part), *((DEEPAR_COLD, rows) for rows in cold)):
+            named = ((DEEPAR, part), *((DEEPAR_COLD, rows) for rows in cold))
+            asked = ((name, *one) for name, whole_part in named for one in models.of(whole_part))
+            for name, model, model_id, rows in asked:
                 made = answered(model, rows, spec, name)
                 counted = pc.value_counts(made.column("status")).to_pylist()
                 done.rows.update({(stage, row["values"]): row["counts"] for row in counted})
                 if rows.actuals is not None and not rows.short and name == DEEPAR:
                     sums += scored(made, rows, spec)
                 now = time.process_time()
-                yield whole.of(made, stage, now - clock)
+                yield whole.of(made, stage, model_id, now - clock)
                 clock = now
     if "backtest" in stages:
         done.metrics.update({name: float(value) for name, value in ratios(sums, levels).items()})
@@ -152,7 +135,7 @@ class _Whole:
     series_version: int
     schema: pa.Schema
 
-    def of(self, made: pa.RecordBatch, stage: str, core_seconds: float) -> pa.RecordBatch:
+    def of(self, made: pa.RecordBatch, stage: str, model_id: str, core_seconds: float) -> pa.RecordBatch:
         """The rows with what is the same in all of them, and the processor time that they took together."""
         n = len(made)
         wall = made.column("seconds").to_numpy()
@@ -160,7 +143,7 @@ class _Whole:
         given = {
             "run_id": repeated(self.done.run_id, pa.string(), n),
             "stage": repeated(stage, pa.string(), n),
-            "model_id": repeated(self.done.model_id, pa.string(), n),
+            "model_id": repeated(model_id, pa.string(), n),
             "series_version": repeated(self.series_version, pa.int64(), n),
             "seconds": pa.array(share * core_seconds) if self.done.timed else nulls(pa.float64(), n),
         }

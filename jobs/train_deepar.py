@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,8 @@ def train(
 ) -> Trained:
     """Train the global model, save its folder, and write its row into `models`.
 
-    before_backtests: see only what the earliest backtest window sees, so that its backtests are honest. resume: go on
+    before_backtests: see only what the earliest backtest window sees, so that its backtests are honest; with
+    `deepar.per_window` train a model for each window, which sees what that one sees. resume: go on
     from the checkpoint of an interrupted training, on the data that it read; without a checkpoint begin anew.
     tuned: the tuning whose best setting is used. Killed at any moment and resumed it writes one model and one row.
     Raises InputError where torch is missing, for a lake that is empty or in a catalog, a tuning that is not there or
@@ -97,20 +98,35 @@ def train(
 def _trained(
     config: Config, processes: Processes, before_backtests: bool, resume: bool, on_epoch: OnEpoch | None
 ) -> Trained:
-    place = models_folder(config) / CHECKPOINT
-    told = _told(place) if resume else {}
+    """One model, or one for each backtest window from the earliest to the latest."""
+    told = _told(models_folder(config) / CHECKPOINT) if resume else {}
     if told and bool(told["before_backtests"]) != before_backtests:
         hint = "with" if told["before_backtests"] else "without"
         raise InputError(
-            f"the training in {place} was begun {hint} --before-backtests; resume it so, or leave --resume"
+            f"the training in {models_folder(config) / CHECKPOINT} was begun {hint} --before-backtests; resume it so, "
+            "or leave --resume"
         )
+    latest = 0 if before_backtests and config.deepar.per_window else config.backtest.windows - 1
+    window = int(told["window"]) if told else config.backtest.windows - 1
+    done = _one(config, processes, told or {"before_backtests": before_backtests, "window": window}, on_epoch)
+    for later in range(window - 1, latest - 1, -1):
+        version = done.row["series_version"]
+        about = {"before_backtests": before_backtests, "window": later, "series_version": version}
+        done = replace(_one(config, processes, about, on_epoch), resumed=done.resumed)
+    return done
+
+
+def _one(config: Config, processes: Processes, told: dict[str, Any], on_epoch: OnEpoch | None) -> Trained:
+    """One model. told: all that a checkpoint says of it, or what is to be trained."""
+    place = models_folder(config) / CHECKPOINT
     source = open_source(config, version=told.get("series_version"))
-    about = processes.agreed(told or _about(source, before_backtests))
+    resuming = "model_id" in told
+    about = processes.agreed(told if resuming else _about(source, told["before_backtests"], told["window"]))
     if about["series_version"] != source.series_version:  # a newer one came between two processes
         source = open_source(config, version=about["series_version"])
-    session = _Session.begun(source, before_backtests, about, processes)
+    session = _Session.begun(source, about, processes)
     resumed = 0
-    if told:
+    if resuming:
         from jobs.model_folder import load_checkpoint
 
         load_checkpoint(session.trainer, place)
@@ -125,16 +141,16 @@ def _trained(
     return Trained(processes.agreed(row), tuple(not_done(config)), resumed, processes.first)
 
 
-def _about(source: DeepSource, before_backtests: bool) -> dict[str, Any]:
-    """What is to be known of a training that begins now."""
-    plan = source.plan
-    left = plan.span if before_backtests else 0
+def _about(source: DeepSource, before_backtests: bool, window: int) -> dict[str, Any]:
+    """What is to be known of a training that begins now. window: the backtest window it is for, 0 is the latest."""
+    left = int(source.plan.back[window]) if before_backtests else 0
     common = source.config.forecast_start == "global"
     return {
         "model_id": f"{DEEPAR}-{new_run_id()}",
         "dataset_group": source.config.dataset_group,
         "series_version": source.series_version,
         "before_backtests": before_backtests,
+        "window": window,
         "left_out": left,
         "trained_to": str(source.label(source.end - left)) if common or not left else None,
         "seconds": 0.0,
@@ -153,14 +169,12 @@ class _Session:
     about: dict[str, Any]
 
     @classmethod
-    def begun(
-        cls, source: DeepSource, before_backtests: bool, about: dict[str, Any], processes: Processes
-    ) -> _Session:
+    def begun(cls, source: DeepSource, about: dict[str, Any], processes: Processes) -> _Session:
         from forecasting.deepar import Ensemble, Facts, SeriesSet
 
         config = source.config
         settings, device = config.deepar.settings, processes.device
-        batch, metadata, ends = training_set(source, before_backtests)
+        batch, metadata, ends = training_set(source, about["before_backtests"], about["window"])
         try:
             facts = Facts.learn(batch, metadata, config.horizon, settings, ends)
             series = SeriesSet.of(batch, facts, metadata, ends=ends, device=device)
@@ -244,8 +258,12 @@ class _Session:
         return {name: float(value) for name, value in numbers.items() if value is not None and math.isfinite(value)}
 
 
-def training_set(source: DeepSource, before_backtests: bool) -> tuple[SeriesBatch, ItemMetadata, Int64Array | None]:
+def training_set(
+    source: DeepSource, before_backtests: bool, window: int = -1
+) -> tuple[SeriesBatch, ItemMetadata, Int64Array | None]:
     """All series made ready, their metadata, and how many points of each may be seen (None: all).
+
+    window: the backtest window before which they end, by default the earliest; 0 is the latest.
 
     Raises InputError for backtest windows that no series is long enough for.
     """
@@ -270,7 +288,7 @@ def training_set(source: DeepSource, before_backtests: bool) -> tuple[SeriesBatc
     if config.deepar.metadata is None:
         categories += shared_keys(rows, config.key)
     metadata = metadata_of(batch, part.positions, categories, numbers)
-    return part.series, metadata, None if part.ends is None else part.ends[:, -1]
+    return part.series, metadata, None if part.ends is None else part.ends[:, window]
 
 
 def shared_keys(rows: PackedSeries, key: Sequence[str]) -> list[str]:
@@ -289,7 +307,7 @@ def _told(checkpoint: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(str(checkpoint), "pt") as opened:
             told = json.loads(opened.metadata()["document"])["about"]
-        return {name: told[name] for name in ("model_id", "series_version", "before_backtests")} | dict(told)
+        return {name: told[name] for name in ("model_id", "series_version", "before_backtests", "window")} | dict(told)
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{checkpoint} is not a whole checkpoint: {error}; delete it to begin anew") from error
 

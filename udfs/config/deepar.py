@@ -51,6 +51,9 @@ class DeepARConfig(Settings):
     key of several columns those whose values are each shared by ten series or more on average."""
     numbers: tuple[str, ...] = ()
     """Those of them that are read as numbers (an area, a price class); all others are categories."""
+    per_window: bool = False
+    """Before the backtests train a model for every window, on what that window sees, instead of one that saw only
+    what the earliest sees. It costs a training a window; backtests are then as good as what they stand for."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Seconds between checkpoints; 0: one after every epoch."""
     tuning: DeepARTuning = DeepARTuning()
