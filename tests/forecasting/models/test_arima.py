@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.tsa.seasonal import STL
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.stattools import kpss as statsmodels_kpss
 
 import forecasting
 from forecasting import SeriesBatch
 from forecasting.models.arima import layout
-from forecasting.models.arima.differences import kpss
+from forecasting.models.arima.differences import kpss, seasonal_strength
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "arima.csv"
 
@@ -110,6 +111,31 @@ def test_kpss_is_statsmodels(n: int, more_lags: int) -> None:
         warnings.simplefilter("ignore")  # p-values beyond its table
         expected = statsmodels_kpss(y, "c", nlags=int(3 * np.sqrt(n) / 13) + more_lags)[0]
     assert kpss(y, n, more_lags) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "shift"), [(48, 12, 0.0), (48, 12, -6.0), (84, 12, 0.0), (50, 4, 0.0), (200, 7, 3.0)]
+)
+def test_strength_of_the_season_is_that_of_statsmodels_stl(n: int, m: int, shift: float) -> None:
+    y = (
+        seasonal(n, 3)[:n]
+        if m == 12
+        else np.random.default_rng(4).normal(size=n) + np.sin(2 * np.pi * np.arange(n) / m)
+    )
+    y = y + shift * np.std(y) * (np.arange(n) >= n - 14)
+    parts = STL(y, period=m, seasonal=11, seasonal_deg=0).fit(inner_iter=2, outer_iter=0)
+    expected = max(0.0, 1 - parts.resid.var() / (parts.resid + parts.seasonal).var())
+    assert seasonal_strength(y, n, m, np.zeros((3, n))) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_level_shift_is_no_season() -> None:
+    """A year at a new level: with a seasonal difference it would be foretold to shift again, down to about 0."""
+    rng = np.random.default_rng(6)
+    y = np.concatenate([rng.normal(100.0, 5.0, 36), rng.normal(50.0, 3.0, 12)])
+    found = forecasting.fit(batch(y), "arima", season_length=12)
+    ahead = forecasting.forecast(batch(y), "arima", 12, (0.5,), season_length=12).quantiles[0, :, 0]
+    assert numbers(found)[0]["D"] == 0
+    assert np.all(ahead > 25.0)
 
 
 def test_roots_of_searched_models_keep_their_distance() -> None:
