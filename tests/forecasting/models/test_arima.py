@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.tsa.arima_process import ArmaProcess
 from statsmodels.tsa.seasonal import STL
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.stattools import kpss as statsmodels_kpss
@@ -83,6 +84,39 @@ def test_forecasts_are_statsmodels() -> None:
     np.testing.assert_allclose(ours.mean[0], theirs.predicted_mean, rtol=1e-5)
     deviation = (ours.quantiles[0, :, 2] - ours.quantiles[0, :, 1]) / 1.2815515655446004
     np.testing.assert_allclose(deviation, theirs.se_mean, rtol=1e-3)
+
+
+@pytest.mark.parametrize("d", [0, 1])
+@pytest.mark.parametrize(("phi", "theta"), [((0.6, 0.2), ()), ((), (0.5,)), ((0.7,), (-0.4,))])
+def test_the_mean_is_as_unsure_as_kriging_says(d: int, phi: tuple[float, ...], theta: tuple[float, ...]) -> None:
+    """Universal kriging: the exact variance of the best linear unbiased forecast when the mean is estimated, by dense
+    covariances (Cressie 1993, "Statistics for spatial data", equation 3.4.4)."""
+    n, horizon = 60, 8
+    y = seasonal(n + d, 5)
+    y = np.cumsum(y - 19.0) if d else y
+    fitted = forecasting.fit(batch(y), "arima", order=(len(phi), d, len(theta)), constant="always")
+    p, c = numbers(fitted)
+    ar, ma = np.r_[1.0, -c[: len(phi)]], np.r_[1.0, c[len(phi) :]]
+    gamma = ArmaProcess(ar, ma).acovf(n + horizon)
+    whole = gamma[np.abs(np.subtract.outer(np.arange(n + horizon), np.arange(n + horizon)))]
+    sums = np.tril(np.ones((horizon, horizon))) if d else np.eye(horizon)
+    inverse = np.linalg.inv(whole[:n, :n])
+    weights = whole[n:, :n] @ inverse
+    known = sums @ (whole[n:, n:] - weights @ whole[:n, n:]) @ sums.T
+    missed = sums @ (np.ones(horizon) - weights @ np.ones(n))
+    added = missed**2 / inverse.sum()
+    ours = [
+        np.diff(fitted_.predict(horizon, (0.5, 0.9), fallback=False).quantiles[0], axis=1)[:, 0] / 1.2815515655446004
+        for fitted_ in (
+            fitted,
+            forecasting.fit(
+                batch(y), "arima", order=(len(phi), d, len(theta)), constant="always", mean_uncertainty=False
+            ),
+        )
+    ]
+    variance = (p["scale"] * p["sigma"]) ** 2
+    np.testing.assert_allclose(ours[1] ** 2, variance * np.diag(known), rtol=1e-5)
+    np.testing.assert_allclose(ours[0] ** 2, variance * (np.diag(known) + added), rtol=1e-5)
 
 
 def test_components_add_up() -> None:
