@@ -181,6 +181,20 @@ def test_roots_of_searched_models_keep_their_distance() -> None:
     assert -p["sma_1"] == pytest.approx(1.01**-12, rel=1e-3)
 
 
+def test_a_root_at_the_border_stays_where_the_evidence_is_strong() -> None:
+    """Noise about a level, differenced: an MA(1) at the border. What else there is, is worse by more than 10; in a
+    short series it is not, and the border is left alone."""
+    rng = np.random.default_rng(8)
+    y = 50 + rng.normal(size=400)
+    p, c = numbers(forecasting.fit(batch(y), "arima", season_length=1, d=1, constant="never"))
+    assert (p["p"], p["q"]) == (0, 1)
+    assert c[0] == pytest.approx(-1 / 1.01, rel=1e-3)
+    best = min(SARIMAX(y, order=(k, 1, 0), concentrate_scale=True).fit(disp=False).aicc for k in range(1, 6))
+    assert p["criterion"] < best - 10
+    short, c = numbers(forecasting.fit(batch(y[:12]), "arima", season_length=1, d=1, constant="never"))
+    assert not np.any(np.isclose(np.abs(c[: int(short["p"] + short["q"])]), 1 / 1.01, rtol=1e-3))
+
+
 def test_optima_and_choices_beside_statsforecast() -> None:
     """Log-likelihood at its orders no worse on 95 %; AICc of our choice, at equal d and D, no worse on average."""
     worse, gained = [], []
