@@ -2,8 +2,9 @@
 
 Seasonal strength: Wang, Smith and Hyndman (2006), "Characteristic-based clustering for time series data": of a
 decomposition into trend, season and remainder, 1 - var(remainder) / var(season + remainder); one seasonal difference
-where it is above 0.64 (the rule of R's `nsdiffs`, forecast 8.0 and later). The decomposition smooths like STL
-(Cleveland et al. 1990): seasons by local lines over the same phase of 11 cycles, trend by moving averages of a cycle.
+where it is above 0.64 (the rule of R's `nsdiffs`, forecast 8.0 and later). The decomposition is STL as R's `mstl`
+asks for it: seasons by local constants over 11 cycles. A season of local lines, with two slopes to a phase, follows
+noise and level shifts in short series, and would be called strong ten times as often on four years of months.
 
 KPSS: Kwiatkowski, Phillips, Schmidt and Shin (1992), level stationarity at 5 % with trunc(3 sqrt(n) / 13) lags, the
 rule of R's `ndiffs`. A second difference needs 2.5 % with a lag more: series of less than 19 points would get no lag,
@@ -19,11 +20,13 @@ import numba
 import numpy as np
 
 from forecasting.batch import FloatArray
+from forecasting.models.mstl.stl import Plan, stl
 
 STRONG_SEASON = 0.64
 KPSS_CRITICAL = (0.463, 0.574)
 """5 % and 2.5 % (Table 1 of the paper)."""
-SPAN = 5  # cycles to each side that the seasonal smoother looks at
+SEASONAL_WINDOW = 11  # cycles
+DECOMPOSITION = Plan(seasonal_degree=0, trend_degree=1, robust=False, inner=2, outer=0)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -58,63 +61,11 @@ def fill_gaps(y: FloatArray, n: int, m: int, phases: FloatArray, out: FloatArray
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _moving_average(y: FloatArray, n: int, m: int, out: FloatArray) -> None:
-    """Centred average over a cycle, with half weights at the ends of an even one; the ends are carried on as lines."""
-    half = m // 2
-    for t in range(half, n - half):
-        s = 0.0
-        for j in range(t - half, t + half + 1):
-            s += y[j]
-        if m % 2 == 0:
-            s -= 0.5 * (y[t - half] + y[t + half])
-        out[t] = s / m
-    reach = min(m, n - 2 * half - 1)
-    first, last = half, n - half - 1
-    head = (out[first + reach] - out[first]) / reach if reach > 0 else 0.0
-    tail = (out[last] - out[last - reach]) / reach if reach > 0 else 0.0
-    for t in range(half):
-        out[t] = out[first] + head * (t - first)
-        out[n - 1 - t] = out[last] + tail * (half - t)
-
-
-@numba.njit(cache=True, error_model="numpy")
-def _seasons(y: FloatArray, trend: FloatArray, n: int, m: int, out: FloatArray) -> None:
-    """Local lines, with tricube weights, through the detrended values of each phase."""
-    reach = SPAN + 0.5
-    for t in range(n):
-        w0, w1, w2, v0, v1 = 0.0, 0.0, 0.0, 0.0, 0.0
-        # At the ends the window keeps its width, as in loess.
-        before, after = min(t // m, SPAN), min((n - 1 - t) // m, SPAN)
-        width = reach + max(SPAN - before, SPAN - after, 0)
-        low, high = min(t // m, 2 * SPAN - after), min((n - 1 - t) // m, 2 * SPAN - before)
-        for j in range(-low, high + 1):
-            u = abs(j) / width
-            if u >= 1.0:
-                continue
-            w = (1.0 - u * u * u) ** 3
-            x = y[t + j * m] - trend[t + j * m]
-            w0 += w
-            w1 += w * j
-            w2 += w * j * j
-            v0 += w * x
-            v1 += w * j * x
-        spread = w0 * w2 - w1 * w1
-        out[t] = (w2 * v0 - w1 * v1) / spread if spread > 1e-9 * w0 * w0 else v0 / w0
-
-
-@numba.njit(cache=True, error_model="numpy")
 def seasonal_strength(y: FloatArray, n: int, m: int, work: FloatArray) -> float:
     """1 - var(remainder) / var(season + remainder), at least 0. n >= 2 m + 1; work [3, >= n]."""
-    trend, season, adjusted = work[0], work[1], work[2]
-    _moving_average(y, n, m, trend)
-    for _ in range(2):
-        _seasons(y, trend, n, m, season)
-        _moving_average(season, n, m, adjusted)
-        for t in range(n):
-            season[t] -= adjusted[t]
-        for t in range(n):
-            adjusted[t] = y[t] - season[t]
-        _moving_average(adjusted, n, m, trend)
+    trend, season, seen = work[0], work[1], work[2]
+    seen[:n] = 1.0
+    stl(y, n, m, SEASONAL_WINDOW, DECOMPOSITION, seen, True, trend, season)
     s1, s2, r1, r2 = 0.0, 0.0, 0.0, 0.0
     for t in range(n):
         whole, rest = y[t] - trend[t], y[t] - trend[t] - season[t]

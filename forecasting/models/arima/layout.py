@@ -27,6 +27,7 @@ NAMES = (
     "scale",
     "gap",
     "n_obs",
+    "mean_error",
     *(f"{name}_{j + 1}" for name, n in FACTORS for j in range(n)),
 )
 (
@@ -47,8 +48,9 @@ NAMES = (
     SCALE,
     GAP,
     N_OBS,
+    MEAN_ERROR,
     COEFFICIENTS,
-) = range(18)
+) = range(19)
 N_PARAMETERS = len(NAMES)
 
 NO_OBSERVATION, ONE_OBSERVATION, CONSTANT_SERIES, LIMIT, SHORT_SEASON, NOT_POSITIVE, FEWER_COLUMNS, MANY_MISSING = (

@@ -52,7 +52,8 @@ class Arima(Model):
     parameters: orders, the season of the seasonal factors, mean (of scaled values, with a difference their drift), the
     errors' deviation sigma (of scaled values, degrees of freedom taken off), log-likelihood and criterion of values
     (transformed ones with a Box-Cox transform), how values were scaled (divided by unit, transformed, less offset,
-    divided by scale), gap (periods since the last observation), observations, coefficients.
+    divided by scale), gap (periods since the last observation), observations, the mean's standard error over sigma,
+    coefficients.
     states: see `paths`.
     """
 
@@ -166,6 +167,7 @@ def _at(fitted: Fitted, parameters: FloatArray, horizon: int, z: FloatArray) -> 
         np.ascontiguousarray(fitted.state_offsets),
         z,
         options.bias_adjust,
+        options.mean_uncertainty,
         mean,
         table,
     )

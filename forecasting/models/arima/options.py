@@ -58,6 +58,9 @@ class ArimaHyperparameters(RegressionHyperparameters):
     fourier_seasons: tuple[Annotated[float, Field(gt=1)], ...] = ()
     """Further seasons in periods, such as 168 for a week of hours or 365.25 for a year of days: each takes Fourier
     terms in the rows that saw it twice."""
+    mean_uncertainty: bool = True
+    """Whether quantiles carry how unsure the estimated mean or drift is, which counts in short series; false takes it
+    for the true one, as R and statsforecast do."""
     box_cox: float | Literal["auto"] | None = Field(default=None)
     """Power of a Box-Cox transform of positive series, auto for Guerrero's choice."""
     bias_adjust: bool = True

@@ -2,8 +2,10 @@
 
 A fit's state is, in this order: the r predicted elements of the ARMA state (Harvey's form, see `polynomials`), the
 d + m D latest values of the errors, newest first, and one coefficient a regressor. Variances are those of the infinite
-past, sigma^2 sum psi_j^2 with psi of the whole polynomial, differences included; the coefficients of the regression
-count as known (Brockwell and Davis 1991, "Time series: theory and methods", section 9.5).
+past, sigma^2 sum psi_j^2 with psi of the whole polynomial, differences included (Brockwell and Davis 1991, "Time
+series: theory and methods", section 9.5), and what an estimated mean or drift adds: its generalised least squares
+estimate has the variance (sigma mean_error)^2, and a drift that is off by one is off by h after h periods. The
+coefficients of regressors count as known.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from forecasting.models.arima.layout import (
     CONSTANT,
     GAP,
     MA,
+    MEAN_ERROR,
     N_OBS,
     OFFSET,
     SCALE,
@@ -37,6 +40,8 @@ from forecasting.models.arima.layout import (
 from forecasting.models.arima.polynomials import MAX_FREE, MAX_LAGS, MAX_SEASONAL, differencing, multiply_out
 from forecasting.models.arima.prepare import regressor, transformed
 
+MOST_POINTS = 500
+"""After so many points of ones a filter has come to rest."""
 ORDER_PLACES = (AR, MA, SEASONAL_AR, SEASONAL_MA)
 FACTOR_PLACES = (0, MAX_LAGS, 2 * MAX_LAGS, 2 * MAX_LAGS + MAX_SEASONAL)
 
@@ -114,6 +119,19 @@ def _untransformed(z: float, power: float) -> float:
 
 
 @numba.njit(cache=True, error_model="numpy")
+def _mean_moves(n: int, r: int, phi: FloatArray, theta: FloatArray, s: FloatArray) -> None:
+    """How the ARMA state [r] after n points changes with the mean: less the state of a series of ones, by the final
+    gain."""
+    for _ in range(min(n, MOST_POINTS)):
+        innovation = 1.0 - s[0]
+        for i in range(r):
+            after = s[i + 1] if i < r - 1 else 0.0
+            s[i] = after + phi[i] + theta[i] * innovation
+    for i in range(r):
+        s[i] = -s[i]
+
+
+@numba.njit(cache=True, error_model="numpy")
 def forecast_rows(
     end: Int64Array,
     series: Int64Array,
@@ -123,6 +141,7 @@ def forecast_rows(
     offsets: Int64Array,
     z: FloatArray,
     bias_adjust: bool,
+    mean_uncertainty: bool,
     mean: FloatArray,
     quantiles: FloatArray,
 ) -> None:
@@ -132,7 +151,7 @@ def forecast_rows(
     for r in range(len(p)):
         longest = max(longest, offsets[r + 1] - offsets[r])
     phi, theta, diff = np.zeros(n_size + 2), np.zeros(n_size + 2), np.zeros(n_size + 2)
-    s, response = np.zeros(longest + 1), np.zeros(longest + 1)
+    s, response, moved = np.zeros(longest + 1), np.zeros(longest + 1), np.zeros(longest + 1)
     for row in range(len(p)):
         q = p[row]
         if math.isnan(q[SIGMA]):
@@ -142,16 +161,21 @@ def forecast_rows(
         s[:length] = states[offsets[row] : offsets[row + 1]]
         beta = s[r + size : length]
         response[: r + size] = 0.0
+        moved[: r + size] = 0.0
+        unsure = q[MEAN_ERROR] if mean_uncertainty else 0.0
+        if unsure > 0.0:
+            _mean_moves(int(q[N_OBS]) - size, r, phi, theta, moved)
         gap, total, unit = int(q[GAP]), 0.0, q[UNIT]
         for h in range(gap + horizon):
             psi = step(1.0 if h == 0 else 0.0, r, phi, theta, diff, size, 0.0, response)
             total += psi * psi
+            change = unsure * step(0.0, r, phi, theta, diff, size, 1.0, moved) if unsure > 0.0 else 0.0
             level = step(0.0, r, phi, theta, diff, size, q[CONSTANT], s)
             if h < gap:
                 continue
             level += _regression(columns, series[row], end[row] + h - gap, beta)
             middle = q[OFFSET] + q[SCALE] * level
-            deviation = q[SCALE] * q[SIGMA] * math.sqrt(total)
+            deviation = q[SCALE] * q[SIGMA] * math.sqrt(total + change * change)
             centre = _untransformed(middle, q[BOX_COX])
             if bias_adjust and not math.isnan(q[BOX_COX]):
                 bend = (q[BOX_COX] * middle + 1.0) if q[BOX_COX] != 0.0 else 1.0

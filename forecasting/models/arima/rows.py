@@ -24,6 +24,7 @@ from forecasting.models.arima.layout import (
     LOG_LIKELIHOOD,
     MA,
     MANY_MISSING,
+    MEAN_ERROR,
     MOST_MISSING,
     N_OBS,
     NO_OBSERVATION,
@@ -167,6 +168,7 @@ def _flat(level: float, p: FloatArray, state: FloatArray, n_columns: int) -> int
     """A constant, or a single observation: a mean without spread."""
     p[AR], p[D], p[MA], p[SEASONAL_AR], p[SEASONAL_D], p[SEASONAL_MA] = 0, 0, 0, 0, 0, 0
     p[UNIT], p[OFFSET], p[SCALE], p[CONSTANT], p[SIGMA] = 1.0, level, 1.0, 0.0, 0.0
+    p[MEAN_ERROR] = 0.0
     p[BOX_COX] = np.nan
     state[: 1 + n_columns] = 0.0
     return 1 + n_columns
@@ -281,6 +283,9 @@ def _fit_row(
     )
     evaluate(seen, orders[:4], x, work, work.residuals[1])  # leaves states and coefficients of the best point
     p[CONSTANT] = orders[4]
+    last = seen.n_columns - 2  # of the regression's columns: the constant, whose variance the last pivot gives
+    pivot = work.normal[last, last] if orders[4] == 1 else 0.0
+    p[MEAN_ERROR] = 1.0 / pivot if pivot > 0.0 else 0.0
     n_free = orders[0] + orders[1] + orders[2] + orders[3] + seen.n_columns - 1 - n_missing
     # Back in the unit before scaling: the density of scaled values is that of the values times scale^n.
     change = 2.0 * used * math.log(p[SCALE])

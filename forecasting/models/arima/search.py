@@ -22,9 +22,13 @@ from forecasting.models.arima.polynomials import MAX_FREE
 MAX_MODELS = 400
 STEPWISE_MODELS = 94  # R's nmodels
 NEAREST_ROOT = 1.01
-"""No root is closer to the unit circle, and candidates whose likelihood is highest at that border are refused, as in
-R: their forecasts are not stable. After a seasonal difference a seasonal MA factor may be there: likelihoods pile up
-at its border (Sargan and Bhargava 1983) where seasons are steady, which such a factor forecasts well."""
+"""No root is closer to the unit circle."""
+NO_SUPPORT = 10.0
+"""By how much the criterion of a candidate whose likelihood is highest at that border must be lower. R refuses such a
+candidate. In short series likelihoods pile up there by chance, and its forecasts are not stable; in long ones others
+can be worse by so much that they have essentially no support (Burnham and Anderson 2002, "Model selection and
+multimodel inference", section 2.6). After a seasonal difference a seasonal MA factor may be at the border at no cost:
+likelihoods pile up there (Sargan and Bhargava 1983) where seasons are steady, which such a factor forecasts well."""
 BORDER = 0.9999
 """Partial autocorrelation that counts as at the border."""
 AICC, AIC, BIC = range(3)
@@ -148,7 +152,7 @@ def score_of(
 
 @numba.njit(cache=True, error_model="numpy")
 def _at_border(orders: Int64Array, x: FloatArray, seasonal_difference: bool) -> bool:
-    """Whether a factor that may not be there has a root as near as `NEAREST_ROOT`."""
+    """Whether a factor that may not be there freely has a root as near as `NEAREST_ROOT`."""
     at = 0
     for f in range(4):
         for j in range(at, at + orders[f]):
@@ -197,7 +201,7 @@ def _try(
     seen = with_constant(data, orders[4], constant_column)
     score, _, _, _, passes = score_of(seen, orders, x, space, ROUGH, target, min(budget, 30 * (k + 2)), work)
     if score < np.inf and _at_border(orders, x, space.seasonal_difference):
-        score = np.inf
+        score += NO_SUPPORT
     tried.score[count] = score
     return count + 1, passes
 

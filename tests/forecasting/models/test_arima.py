@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from statsmodels.tsa.arima_process import ArmaProcess
+from statsmodels.tsa.seasonal import STL
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 from statsmodels.tsa.stattools import kpss as statsmodels_kpss
 
 import forecasting
 from forecasting import SeriesBatch
 from forecasting.models.arima import layout
-from forecasting.models.arima.differences import kpss
+from forecasting.models.arima.differences import kpss, seasonal_strength
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "arima.csv"
 
@@ -84,6 +86,39 @@ def test_forecasts_are_statsmodels() -> None:
     np.testing.assert_allclose(deviation, theirs.se_mean, rtol=1e-3)
 
 
+@pytest.mark.parametrize("d", [0, 1])
+@pytest.mark.parametrize(("phi", "theta"), [((0.6, 0.2), ()), ((), (0.5,)), ((0.7,), (-0.4,))])
+def test_the_mean_is_as_unsure_as_kriging_says(d: int, phi: tuple[float, ...], theta: tuple[float, ...]) -> None:
+    """Universal kriging: the exact variance of the best linear unbiased forecast when the mean is estimated, by dense
+    covariances (Cressie 1993, "Statistics for spatial data", equation 3.4.4)."""
+    n, horizon = 60, 8
+    y = seasonal(n + d, 5)
+    y = np.cumsum(y - 19.0) if d else y
+    fitted = forecasting.fit(batch(y), "arima", order=(len(phi), d, len(theta)), constant="always")
+    p, c = numbers(fitted)
+    ar, ma = np.r_[1.0, -c[: len(phi)]], np.r_[1.0, c[len(phi) :]]
+    gamma = ArmaProcess(ar, ma).acovf(n + horizon)
+    whole = gamma[np.abs(np.subtract.outer(np.arange(n + horizon), np.arange(n + horizon)))]
+    sums = np.tril(np.ones((horizon, horizon))) if d else np.eye(horizon)
+    inverse = np.linalg.inv(whole[:n, :n])
+    weights = whole[n:, :n] @ inverse
+    known = sums @ (whole[n:, n:] - weights @ whole[:n, n:]) @ sums.T
+    missed = sums @ (np.ones(horizon) - weights @ np.ones(n))
+    added = missed**2 / inverse.sum()
+    ours = [
+        np.diff(fitted_.predict(horizon, (0.5, 0.9), fallback=False).quantiles[0], axis=1)[:, 0] / 1.2815515655446004
+        for fitted_ in (
+            fitted,
+            forecasting.fit(
+                batch(y), "arima", order=(len(phi), d, len(theta)), constant="always", mean_uncertainty=False
+            ),
+        )
+    ]
+    variance = (p["scale"] * p["sigma"]) ** 2
+    np.testing.assert_allclose(ours[1] ** 2, variance * np.diag(known), rtol=1e-5)
+    np.testing.assert_allclose(ours[0] ** 2, variance * (np.diag(known) + added), rtol=1e-5)
+
+
 def test_components_add_up() -> None:
     x = np.random.default_rng(1).normal(5, 2, 102)
     y = seasonal(96, 3) + 0.7 * x[:96]
@@ -112,6 +147,31 @@ def test_kpss_is_statsmodels(n: int, more_lags: int) -> None:
     assert kpss(y, n, more_lags) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "shift"), [(48, 12, 0.0), (48, 12, -6.0), (84, 12, 0.0), (50, 4, 0.0), (200, 7, 3.0)]
+)
+def test_strength_of_the_season_is_that_of_statsmodels_stl(n: int, m: int, shift: float) -> None:
+    y = (
+        seasonal(n, 3)[:n]
+        if m == 12
+        else np.random.default_rng(4).normal(size=n) + np.sin(2 * np.pi * np.arange(n) / m)
+    )
+    y = y + shift * np.std(y) * (np.arange(n) >= n - 14)
+    parts = STL(y, period=m, seasonal=11, seasonal_deg=0).fit(inner_iter=2, outer_iter=0)
+    expected = max(0.0, 1 - parts.resid.var() / (parts.resid + parts.seasonal).var())
+    assert seasonal_strength(y, n, m, np.zeros((3, n))) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_level_shift_is_no_season() -> None:
+    """A year at a new level: with a seasonal difference it would be foretold to shift again, down to about 0."""
+    rng = np.random.default_rng(6)
+    y = np.concatenate([rng.normal(100.0, 5.0, 36), rng.normal(50.0, 3.0, 12)])
+    found = forecasting.fit(batch(y), "arima", season_length=12)
+    ahead = forecasting.forecast(batch(y), "arima", 12, (0.5,), season_length=12).quantiles[0, :, 0]
+    assert numbers(found)[0]["D"] == 0
+    assert np.all(ahead > 25.0)
+
+
 def test_roots_of_searched_models_keep_their_distance() -> None:
     """A steady season makes the seasonal MA factor pile up at the border, 1.01 to the power -12."""
     rng = np.random.default_rng(3)
@@ -119,6 +179,20 @@ def test_roots_of_searched_models_keep_their_distance() -> None:
     p, _ = numbers(forecasting.fit(batch(y), "arima", season_length=12))
     assert (p["D"], p["Q"]) == (1, 1)
     assert -p["sma_1"] == pytest.approx(1.01**-12, rel=1e-3)
+
+
+def test_a_root_at_the_border_stays_where_the_evidence_is_strong() -> None:
+    """Noise about a level, differenced: an MA(1) at the border. What else there is, is worse by more than 10; in a
+    short series it is not, and the border is left alone."""
+    rng = np.random.default_rng(8)
+    y = 50 + rng.normal(size=400)
+    p, c = numbers(forecasting.fit(batch(y), "arima", season_length=1, d=1, constant="never"))
+    assert (p["p"], p["q"]) == (0, 1)
+    assert c[0] == pytest.approx(-1 / 1.01, rel=1e-3)
+    best = min(SARIMAX(y, order=(k, 1, 0), concentrate_scale=True).fit(disp=False).aicc for k in range(1, 6))
+    assert p["criterion"] < best - 10
+    short, c = numbers(forecasting.fit(batch(y[:12]), "arima", season_length=1, d=1, constant="never"))
+    assert not np.any(np.isclose(np.abs(c[: int(short["p"] + short["q"])]), 1 / 1.01, rtol=1e-3))
 
 
 def test_optima_and_choices_beside_statsforecast() -> None:
