@@ -3,8 +3,8 @@
     python benchmarks/accuracy.py [--data FOLDER ...] [--set NAME ...] [--preset fast|full|deep] [--test]
 
 Every data set (the layout is in benchmarks/datasets.py) goes through ingest, backtest, selection, calibration and
-forecast on Spark. The preset deep adds the global model (it needs torch): it is trained on what lies before the first
-backtest window and its backtests compete; then it is trained on all of the history for its forecasts. By default the
+forecast on Spark. The preset deep adds the global model (it needs torch): it is trained for every backtest window on
+what that window sees and its backtests compete; then on all of the history for its forecasts. By default the
 last horizon of the training part is held back and scored. `--test` opens the test part instead, prints ours beside the
 peers of `peers.jsonl` and `published.csv` in the folder above the set, and adds a line with the commit to
 docs/benchmarks.md. The forecasts are written to FOLDER as one Parquet file a set.
@@ -52,6 +52,7 @@ GLOBAL_MODEL = {
     "early_stopping_patience": 4,
     "num_networks": 4,
     "num_samples": 256,
+    "per_window": True,
 }
 OPTIONS: dict[str, dict[str, Any]] = {"npts+flat": {"use_seasonal_model": False}}
 _TRAIN_ONLY = "validation"
