@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
 
-from jobs import tables
 from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, models_folder, with_tuned
 from jobs.processes import Processes, together
+from jobs.tracking import Tracking
+from jobs.training_shown import epoch_lines, render
 from udfs.config import Config, load_config
 from udfs.config.evaluation import least_history
 from udfs.deep_source import DeepSource, metadata_of, not_done, open_source
@@ -51,12 +51,14 @@ OnEpoch = Callable[["Progress", int], None]
 @dataclass(frozen=True)
 class Trained:
     """A model that was trained. row: what stands in `models`. notes: what of the config it does not do. resumed: from
-    which epoch it went on, 0 where it began anew. first: whether this process, of several, is the one that speaks."""
+    which epoch it went on, 0 where it began anew. first: whether this process, of several, is the one that speaks.
+    failures: what went wrong beside the training."""
 
     row: dict[str, Any]
     notes: tuple[str, ...]
     resumed: int
     first: bool = True
+    failures: tuple[str, ...] = ()
 
     @property
     def model_id(self) -> str:
@@ -131,14 +133,34 @@ def _one(config: Config, processes: Processes, told: dict[str, Any], on_epoch: O
 
         load_checkpoint(session.trainer, place)
         resumed = session.trainer.epoch
-    session.run(place, on_epoch)
+    tracking = None
+    if processes.first and config.deepar.mlflow is not None:
+        tracking = Tracking(config.deepar.mlflow, about["model_id"], about.get("mlflow_run"), config.deepar.settings)
+        about["mlflow_run"] = tracking.run_id  # so that a resumed training goes on in it
+    session.run(place, _both(on_epoch, tracking))
     row: dict[str, Any] = {}
     if processes.first:
         row = session.saved(models_folder(config))
         batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(models_schema()))
         replace_rows(source.folder, models_schema(), iter([batch]), {"model_id": row["model_id"]})
         place.unlink(missing_ok=True)
-    return Trained(processes.agreed(row), tuple(not_done(config)), resumed, processes.first)
+        if tracking is not None:
+            tracking.done(row)
+    failures = (tracking.failure,) if tracking is not None and tracking.failure else ()
+    return Trained(processes.agreed(row), tuple(not_done(config)), resumed, processes.first, failures)
+
+
+def _both(on_epoch: OnEpoch | None, tracking: Tracking | None) -> OnEpoch | None:
+    """Both are told of an epoch."""
+    if tracking is None:
+        return on_epoch
+
+    def told(progress: Progress, epochs: int) -> None:
+        tracking.epoch(progress)
+        if on_epoch is not None:
+            on_epoch(progress, epochs)
+
+    return told
 
 
 def _about(source: DeepSource, before_backtests: bool, window: int) -> dict[str, Any]:
@@ -316,51 +338,6 @@ def _sha256(file: Path) -> str:
     import hashlib
 
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def epoch_lines(out: Console, seconds: float = 10.0) -> OnEpoch:
-    """Print loss, windows a second and the time left, in a terminal after every epoch, in a log now and then."""
-    started, printed = time.monotonic(), -math.inf
-    first: int | None = None
-
-    def show(progress: Progress, epochs: int) -> None:
-        nonlocal printed, first
-        first = progress.epoch if first is None else first
-        elapsed = time.monotonic() - started
-        if not out.is_terminal and elapsed - printed < seconds and not progress.stop:
-            return
-        printed = elapsed
-        left = elapsed / (progress.epoch - first + 1) * (epochs - progress.epoch)
-        held_out = "" if math.isnan(progress.held_out) else f", held out {progress.held_out:.4f}"
-        tail = f", stopped: {progress.stop.replace('_', ' ')}" if progress.stop else f", at most {left:,.0f} s left"
-        out.print(
-            f"epoch {progress.epoch} of {epochs}: loss {progress.loss:.4f}{held_out}, "
-            f"{progress.windows_per_second:,.0f} windows/s{tail}",
-            highlight=False,
-        )
-
-    return show
-
-
-def render(found: Trained, console: Console | None = None) -> None:
-    """Print the model and what is next."""
-    out = console or tables.console()
-    row = found.row
-    shown = (
-        "model_id",
-        "folder",
-        "series_version",
-        "trained_to",
-        "left_out",
-        "n_series",
-        "windows_per_second",
-        "seconds",
-    )
-    rows = [(name, row[name]) for name in shown] + sorted(dict(row["metrics"]).items())
-    out.print(tables.table(["", "value"], rows))
-    for note in found.notes:
-        out.print(f"note: not done by this model: {note}", highlight=False, markup=False)
-    out.print("Next: almanac predict-deepar", highlight=False)
 
 
 __all__ = ["Trained", "epoch_lines", "render", "shared_keys", "train", "training_set"]

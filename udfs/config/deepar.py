@@ -38,6 +38,15 @@ class DeepARTuning(Section):
     of those that came so far (4: 1/64, 1/16 and 1/4 of the epochs, the best quarter)."""
 
 
+class DeepARMlflow(Section):
+    """Trainings are logged to MLflow: settings, every epoch, the model's row."""
+
+    tracking_uri: str | None = None
+    """Where it is: a server's address, a folder, `databricks`; null: what MLflow takes by default."""
+    experiment: str = Field(default="almanac", min_length=1)
+    """Name of the experiment; it is made where it is not there."""
+
+
 class DeepARConfig(Settings):
     """The global model: what `tune-deepar`, `train-deepar` and `predict-deepar` read, and no other verb."""
 
@@ -57,6 +66,8 @@ class DeepARConfig(Settings):
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Seconds between checkpoints; 0: one after every epoch."""
     tuning: DeepARTuning = DeepARTuning()
+    mlflow: DeepARMlflow | None = None
+    """null: no logging to MLflow."""
 
     @property
     def settings(self) -> Settings:
@@ -85,4 +96,4 @@ def deepar_problems(config: Config) -> Iterator[str]:
             yield f"deepar.numbers: {name!r} is no metadata column that the model reads: {listed}"
 
 
-__all__ = ["DeepARConfig", "DeepARTuning", "deepar_problems"]
+__all__ = ["DeepARConfig", "DeepARMlflow", "DeepARTuning", "deepar_problems"]
