@@ -1,4 +1,4 @@
-"""Trainings in MLflow: what is sent, to a client that writes down what it is asked, and to MLflow where it is there."""
+"""Trainings in MLflow: what is sent, to a client that writes it down, and to MLflow itself where it is installed."""
 
 from __future__ import annotations
 
