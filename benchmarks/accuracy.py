@@ -83,8 +83,10 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
     covariates = {name: (name,) for name in dataset.known} if dataset.has("related") else {}
     if len(covariates) > 2:  # families of covariates, not columns, are tried with and without
         covariates = {"covariates": tuple(dataset.known)}
+    section = GLOBAL_MODEL
     if preset == DEEP and dataset.has("items"):
-        data["items"] = [items(dataset)]
+        source, numbers = items(dataset)
+        data["items"], section = [source], {**GLOBAL_MODEL, "numbers": numbers}
     return {
         "dataset_group": dataset.name,
         "frequency": info["frequency"],
@@ -100,25 +102,17 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
         "lake": {"path": str(lake), "buckets": 2},
         "limits": {"max_failed_share": 1.0},
         "seed": 7,
-        "deepar": deepar(dataset),
+        "deepar": section,
     }
 
 
-def items(dataset: Dataset) -> dict[str, Any]:
-    """The metadata as a source."""
+def items(dataset: Dataset) -> tuple[dict[str, Any], list[str]]:
+    """The metadata as a source, and which of them are numbers."""
     table = pd.read_parquet(dataset.folder / "items.parquet")
     keys = [name for name in dataset.key if name in table]
     attributes = [name for name in table.columns if name not in keys]
-    return {"path": str(dataset.folder / "items.parquet"), "key": keys, "attributes": attributes}
-
-
-def deepar(dataset: Dataset) -> dict[str, Any]:
-    """The same for all sets but for which metadata are numbers."""
-    if not dataset.has("items"):
-        return GLOBAL_MODEL
-    table = pd.read_parquet(dataset.folder / "items.parquet")
-    numbers = [name for name in table.columns if table[name].dtype.kind in "fi" and name not in dataset.key]
-    return {**GLOBAL_MODEL, "numbers": numbers} if numbers else GLOBAL_MODEL
+    numbers = [name for name in attributes if table[name].dtype.kind in "fi"]
+    return {"path": str(dataset.folder / "items.parquet"), "key": keys, "attributes": attributes}, numbers
 
 
 def forecasts(dataset: Dataset, preset: str, spark: Any) -> tuple[pd.DataFrame, dict[str, float]]:

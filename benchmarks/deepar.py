@@ -75,7 +75,7 @@ def main() -> None:
 def speed(options: argparse.Namespace) -> None:
     arrays = generated(200, 2000, 24)
     batch = SeriesBatch.from_arrays(arrays, "2020-01-01", "h")
-    judge, theirs = None, float("nan")
+    judge, theirs = None, None
     if not options.no_gluonts:
         theirs, judge = gluonts_training(batch, ItemMetadata(), "h", HORIZON, CONTEXT, 3, options)
     for size in options.batch:
@@ -134,11 +134,10 @@ def bare_step(trainer: Trainer, stack: torch.nn.LSTM | None = None, graph: bool 
     """A step of a network like the trainer's with windows that are ready. stack: torch's own module for the layers,
     which is slower with dropout between them."""
     other = Trainer(trainer.series, trainer.facts, trainer.settings, seed=2)
-    network, facts, law = other.network, trainer.facts, other.network.law
-    size, device = trainer.settings.batch_size, trainer.series.device
+    network, law, device = other.network, other.network.law, trainer.series.device
     ready = []
     for k in range(20):
-        window = other._reader.window(other._sampler.draw([k], 0, size, facts.context_length), facts.horizon)
+        window = other._feed(k)
         ready.append(replace(window, inputs=network.inputs(window).detach()))
     if stack is not None:
         stack = stack.to(device)

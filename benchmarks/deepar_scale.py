@@ -27,11 +27,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from cases import LEVELS
+from deepar import score
 from scipy import stats
 
 from forecasting.batch import FloatArray
 from jobs.predict_deepar import predict
 from jobs.train_deepar import epoch_lines, train
+from udfs.arrow import ragged_lists
 from udfs.config import Config, load_config
 from udfs.delta_files import open_table, read_files
 from udfs.schemas import SCHEMA_VERSION
@@ -132,22 +134,16 @@ def write_lake(config: Config, options: argparse.Namespace) -> None:
     from deltalake import write_deltalake
 
     lake = str(config.lake.path)
-    kinds = pa.array([bucket for bucket in range(BUCKETS)], pa.int32())
+    kinds = pa.array(range(BUCKETS), pa.int32())
     for part in parts(options):
         n = len(part.names)
-        known = length = options.length
-        prices = pa.ListArray.from_arrays(
-            np.arange(0, (n + 1) * (known + HORIZON), known + HORIZON, dtype=np.int32), part.price.ravel()
-        )
         columns: dict[str, Any] = {
             "item_id": pa.array(part.names),
             "segment": pa.array(np.zeros(n, np.int32)),
             "start": pa.array([START] * n, pa.timestamp("us")),
-            "n": pa.array(np.full(n, length, np.int32)),
-            "target": pa.ListArray.from_arrays(
-                np.arange(0, (n + 1) * length, length, dtype=np.int32), part.target.ravel()
-            ),
-            "related": pa.StructArray.from_arrays([prices], ["price"]),
+            "n": pa.array(np.full(n, options.length, np.int32)),
+            "target": lists(part.target),
+            "related": pa.StructArray.from_arrays([lists(part.price)], ["price"]),
             "metadata": pa.StructArray.from_arrays([pa.array(part.category)], ["category"]),
             "lifecycle": pa.array(["active"] * n),
             "profile": pa.StructArray.from_arrays([pa.array(["erratic"] * n)], ["demand_class"]),
@@ -170,10 +166,10 @@ def write_lake(config: Config, options: argparse.Namespace) -> None:
     write_deltalake(f"{lake}/runs", pa.table(decided))
 
 
-def loss(quantiles: FloatArray, actual: FloatArray) -> float:
-    """Mean weighted quantile loss of [N, H, Q]."""
-    error, level = actual[:, :, None] - quantiles, np.array(LEVELS)
-    return float(2 * np.maximum(level * error, (level - 1) * error).sum() / actual.sum() / len(LEVELS))
+def lists(values: FloatArray) -> pa.ListArray:
+    """A list for each row of [N, T]."""
+    n, length = values.shape
+    return ragged_lists(values.ravel(), np.arange(n + 1) * length)
 
 
 def accuracy(config: Config, options: argparse.Namespace) -> dict[str, float]:
@@ -194,9 +190,9 @@ def accuracy(config: Config, options: argparse.Namespace) -> dict[str, float]:
     lawful = np.stack([stats.nbinom.ppf(q, shape, shape / (shape + mean)) for q in LEVELS], axis=2)
     week = truth.target[:n, -7:][:, np.arange(HORIZON) % 7]
     return {
-        "almanac": loss(np.stack([found[name] for name in names]), actual),
-        "the law itself": loss(lawful, actual),
-        "seasonal naive": loss(np.repeat(week[:, :, None], len(LEVELS), axis=2), actual),
+        "almanac": score(np.stack([found[name] for name in names]), actual),
+        "the law itself": score(lawful, actual),
+        "seasonal naive": score(np.repeat(week[:, :, None], len(LEVELS), axis=2), actual),
     }
 
 
@@ -206,12 +202,11 @@ def main() -> None:
     folder = options.lake or Path(tempfile.mkdtemp())
     config = config_of(folder, options)
     seconds: dict[str, float] = {}
-    peak: dict[str, float] = {}
 
     def done(step: str, begun: float) -> None:
         seconds[step] = time.perf_counter() - begun
-        peak[step] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{step:<14}{seconds[step]:9.1f} s   memory up to here {peak[step]:6.2f} GB", flush=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{step:<14}{seconds[step]:9.1f} s   memory up to here {peak:6.2f} GB", flush=True)
 
     try:
         if not (folder / "lake").exists():

@@ -95,20 +95,28 @@ def open_model(config: Config, name: str | None, device: str) -> tuple[DeepAR, d
     if name is None and not rows:
         raise InputError("the lake has no trained model yet; run `almanac train-deepar` first")
     row: Mapping[str, Any] | None = rows[-1] if name is None else _named(rows, name)
-    if row is None:
-        folder, digest = Path(str(name)), None
-        if not folder.is_dir():
-            known = ", ".join(r["model_id"] for r in rows[-5:]) or "none"
-            raise InputError(f"there is no model {name!r}, neither in the table `models` ({known}) nor as a folder")
-    else:
-        folder, digest = Path(row["folder"]), str(row["digest"])
-        moved = models_folder(config) / folder.name
-        folder = folder if folder.is_dir() or not moved.is_dir() else moved
-        if not folder.is_dir():
-            raise InputError(
-                f"the folder {folder} of model {row['model_id']} is gone; train it again, or bring it back"
-            )
-    return load_model(folder, digest=digest, device=device)
+    if row is not None:
+        return open_stored(config, row, device)
+    folder = Path(str(name))
+    if not folder.is_dir():
+        known = ", ".join(r["model_id"] for r in rows[-5:]) or "none"
+        raise InputError(f"there is no model {name!r}, neither in the table `models` ({known}) nor as a folder")
+    return load_model(folder, device=device)
+
+
+def open_stored(config: Config, row: Mapping[str, Any], device: str) -> tuple[DeepAR, dict[str, Any]]:
+    """The model of a row of `models` and what was told of it.
+
+    Raises InputError where its folder is gone, and as `jobs.model_folder.load_model`.
+    """
+    from jobs.model_folder import load_model
+
+    folder = Path(row["folder"])
+    moved = models_folder(config) / folder.name
+    folder = folder if folder.is_dir() or not moved.is_dir() else moved
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} of model {row['model_id']} is gone; train it again, or bring it back")
+    return load_model(folder, digest=str(row["digest"]), device=device)
 
 
 def _named(rows: list[dict[str, Any]], name: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.deepar_lake import open_model, stored_models
+from jobs.deepar_lake import open_stored, stored_models
 from udfs.deep_source import DeepSource
 from udfs.errors import InputError
 from udfs.parts import Part
@@ -45,7 +45,7 @@ class Models:
                     f"deepar.per_window is true and backtest window {window + 1} has no model that was trained on "
                     "what it sees; run `almanac train-deepar --before-backtests` with this config"
                 )
-            found.append((open_model(source.config, mine[-1]["model_id"], device)[0], str(mine[-1]["model_id"])))
+            found.append((open_stored(source.config, mine[-1], device)[0], str(mine[-1]["model_id"])))
         return replace(self, windows=tuple(found))
 
 

@@ -17,7 +17,7 @@ from forecasting.deepar.model import DeepAR
 from forecasting.deepar.noise import seed_of
 from forecasting.deepar.series_set import SeriesSet
 from forecasting.deepar.settings import Settings
-from forecasting.deepar.training import Progress, Trainer
+from forecasting.deepar.training import Progress, Trainer, part_of
 
 _NETWORK = 14
 _DONE = "done"
@@ -96,11 +96,8 @@ class Ensemble:
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Go on from a checkpoint of the same series, facts, settings and seed; raises ValueError for another seed."""
-        n, before = int(numbers.get("done", 0)), numbers.get("before", self._before)
-        self._done = [
-            {name.split(".", 2)[2]: w for name, w in tensors.items() if name.startswith(f"{_DONE}.{k}.")}
-            for k in range(n)
-        ]
-        self._before = {name: int(value) for name, value in before.items()}
-        self.trainer = self._next()
+        self._done = [part_of(tensors, f"{_DONE}.{k}.") for k in range(int(numbers["done"]))]
+        self._before = {name: int(value) for name, value in numbers["before"].items()}
+        if self._done:
+            self.trainer = self._next()
         self.trainer.restore(tensors, numbers)

@@ -137,7 +137,7 @@ class DeepAR:
         n_samples = num_samples or self.settings.num_samples
         device = series.device
         reader = Reader(series, self.facts)
-        shares = _shares(n_samples, len(self.networks))
+        numbers = _samples_of_each(n_samples, len(self.networks))
         mean: FloatArray = np.empty((len(rows), horizon))
         quantiles: FloatArray = np.empty((len(rows), horizon, len(levels)))
         chosen = torch.from_numpy(rows.series.copy()).to(device)
@@ -149,7 +149,7 @@ class DeepAR:
             draw = Draw(chosen[part], ends[part], torch.zeros_like(ends[part]), None)
             found = [
                 sample_paths(network.eval(), reader, self.facts.lags, draw, horizon, n, _seeds(seeds[part], k))
-                for k, (network, n) in enumerate(zip(self.networks, shares, strict=True))
+                for k, (network, n) in enumerate(zip(self.networks, numbers, strict=True))
             ]
             mean[part] = torch.stack([means for _, means in found]).mean(0).double().cpu().numpy()
             paths = torch.cat([paths for paths, _ in found], dim=1)
@@ -157,7 +157,7 @@ class DeepAR:
         return RawForecast(mean=mean, quantiles=quantiles)
 
 
-def _shares(n_samples: int, networks: int) -> list[int]:
+def _samples_of_each(n_samples: int, networks: int) -> list[int]:
     """Sample paths of each network; each makes one at least."""
     return [max(1, (n_samples + k) // networks) for k in reversed(range(networks))]
 

@@ -249,16 +249,16 @@ class Trainer:
         """Go on from a checkpoint of the same series, facts, settings and seed; raises ValueError for another seed."""
         if numbers["seed"] != self.seed:
             raise ValueError(f"the checkpoint was made with seed {numbers['seed']}, not {self.seed}")
-        self.network.load_state_dict(_part(tensors, "network."))
+        self.network.load_state_dict(part_of(tensors, "network."))
         held = {}
         for i in range(len(self._weights)):
-            if part := _part(tensors, f"adam.{i}."):
+            if part := part_of(tensors, f"adam.{i}."):
                 held[i] = part
         self._adam.load_state_dict({"state": held, "param_groups": self._adam.state_dict()["param_groups"]})
         for group in self._adam.param_groups:
             group["lr"] = self._rate(numbers["learning_rate"])
         self._graph = self._new_graph()
-        self._best = [(loss, _part(tensors, f"best.{j}.")) for j, loss in enumerate(numbers["best"])]
+        self._best = [(loss, part_of(tensors, f"best.{j}.")) for j, loss in enumerate(numbers["best"])]
         self.step_number, self.epoch = int(numbers["step"]), int(numbers["epoch"])
         self._skipped.fill_(numbers["skipped"])
         self.stop = str(numbers["stop"])
@@ -288,7 +288,8 @@ def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Dr
     ], ends
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Copies of the tensors whose names begin so, by the rest of the name."""
     return {name[len(prefix) :]: t.clone() for name, t in tensors.items() if name.startswith(prefix)}
 
 
