@@ -105,7 +105,7 @@ def training_speed(batch: SeriesBatch, size: int, theirs: float | None, options:
     trainer = Trainer(SeriesSet.of(batch, facts, device=options.device), facts, settings, seed=1)
     plain = torch.nn.LSTM(bare_inputs(trainer), settings.num_cells, settings.num_layers, dropout=settings.dropout)
     pieces: dict[str, Callable[[], object]] = {"almanac": trainer.step, "bare network": bare_step(trainer)}
-    if trainer.series.device.type == "cuda":
+    if trainer.device.type == "cuda":
         pieces |= {"bare, as a graph": bare_step(trainer, graph=True)}
     pieces |= {"bare nn.LSTM": bare_step(trainer, plain)}
     seconds: dict[str, list[float]] = {name: [] for name in pieces}
@@ -133,11 +133,11 @@ def bare_inputs(trainer: Trainer) -> int:
 def bare_step(trainer: Trainer, stack: torch.nn.LSTM | None = None, graph: bool = False) -> Callable[[], object]:
     """A step of a network like the trainer's with windows that are ready. stack: torch's own module for the layers,
     which is slower with dropout between them."""
-    other = Trainer(trainer.series, trainer.facts, trainer.settings, seed=2)
-    network, law, device = other.network, other.network.law, trainer.series.device
+    other = Trainer(trainer.chunks, trainer.facts, trainer.settings, seed=2)
+    network, law, device = other.network, other.network.law, trainer.device
     ready = []
     for k in range(20):
-        window = other._feed(k)
+        window = other.window(k)
         ready.append(replace(window, inputs=network.inputs(window).detach()))
     if stack is not None:
         stack = stack.to(device)

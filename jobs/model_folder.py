@@ -184,7 +184,7 @@ def load_checkpoint(trainer: Trainer | Ensemble, file: Path) -> dict[str, Any]:
     if document["facts"] != _text_digest(trainer.facts.model_dump_json()):
         raise ModelFolderError(f"{file} is of a training on other data; use those, or delete it to begin anew")
     try:
-        trainer.restore({name: t.to(trainer.series.device) for name, t in tensors.items()}, document["numbers"])
+        trainer.restore({name: t.to(trainer.device) for name, t in tensors.items()}, document["numbers"])
     except ValueError as error:
         raise ModelFolderError(f"{file}: {error}") from error
     return dict(document["about"])

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from forecasting.deepar.facts import Facts, ItemMetadata
+from forecasting.deepar.facts import Facts, ItemMetadata, PartFacts
 from forecasting.deepar.settings import Settings
 
 if TYPE_CHECKING:
+    from forecasting.deepar.chunks import Chunks
     from forecasting.deepar.ensemble import Ensemble
     from forecasting.deepar.impact import Impacts, impacts
     from forecasting.deepar.model import DeepAR
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from forecasting.deepar.training import Progress, Trainer
 
 _NEED_TORCH = {
+    "Chunks": "chunks",
     "DeepAR": "model",
     "Ensemble": "ensemble",
     "Impacts": "impact",
@@ -53,11 +55,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Chunks",
     "DeepAR",
     "Ensemble",
     "Facts",
     "Impacts",
     "ItemMetadata",
+    "PartFacts",
     "Progress",
     "SeriesSet",
     "Settings",

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from forecasting.deepar.chunks import Chunks
 from forecasting.deepar.facts import Facts
 from forecasting.deepar.model import DeepAR
 from forecasting.deepar.noise import seed_of
@@ -29,7 +31,7 @@ class Ensemble:
     `epoch` of a progress counts on over the networks; `stop` is told by the last one.
     """
 
-    def __init__(self, series: SeriesSet, facts: Facts, settings: Settings, *, seed: int = 0) -> None:
+    def __init__(self, series: SeriesSet | Chunks, facts: Facts, settings: Settings, *, seed: int = 0) -> None:
         """Raises ValueError as `Trainer`."""
         self.series, self.facts, self.settings, self.seed = series, facts, settings, seed
         self._done: list[Mapping[str, Tensor]] = []
@@ -40,6 +42,11 @@ class Ensemble:
         k = len(self._done)
         seed = self.seed if k == 0 else seed_of(self.seed, _NETWORK, k)
         return Trainer(self.series, self.facts, self.settings, seed=seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.series.device
 
     @property
     def epoch(self) -> int:

@@ -17,7 +17,7 @@ from forecasting.batch import FloatArray, SeriesBatch
 from forecasting.deepar.kernels import ABOVE_ONE, NEGATIVE, NOT_INTEGER, column_facts, target_facts
 from forecasting.deepar.settings import Likelihood, Settings
 from forecasting.deepar.time_features import calendar_names, lags_of, past_lags_of
-from forecasting.frequency import Int64Array
+from forecasting.frequency import Frequency, Int64Array
 
 _SWEEPS = 20
 _SHRINKAGE = 1.0
@@ -88,6 +88,44 @@ class NumberFacts(_Part):
         return np.clip((np.asarray(numbers, dtype=np.float64) - self.mean) / self.deviation, -5.0, 5.0)
 
 
+@dataclass(frozen=True)
+class PartFacts:
+    """What a part of a training set adds to the facts.
+
+    log_scale: [N], logarithm of the mean absolute observation, NaN for none or zeros. flags: what values occur.
+    related: of each related series what `column_facts` says, and whether its future is known.
+    """
+
+    frequency: Frequency
+    log_scale: FloatArray
+    n_observations: int
+    flags: int
+    holidays: tuple[str, ...]
+    related: Mapping[str, tuple[FloatArray, bool]]
+    metadata: ItemMetadata
+
+    @classmethod
+    def of(
+        cls, batch: SeriesBatch, metadata: ItemMetadata | None = None, ends: npt.ArrayLike | None = None
+    ) -> PartFacts:
+        """Of some series; arguments as for `Facts.learn`. Raises ValueError for counts that disagree."""
+        items = metadata or ItemMetadata()
+        for columns in (items.categories, items.numbers):
+            for name, column in columns.items():
+                if len(np.asarray(column)) != len(batch):
+                    raise ValueError(f"metadata {name!r} has {len(np.asarray(column))} values for {len(batch)} series")
+        seen, begin = visible(batch, ends), batch.offsets[:-1]
+        scale, count, flags = target_facts(batch.values, begin, begin + seen)
+        with np.errstate(divide="ignore"):
+            log_scale = np.where(scale > 0, np.log(scale), np.nan)
+        related = {
+            name: (column_facts(column.values, column.offsets, begin, seen), column.known_in_future)
+            for name, column in batch.related.items()
+        }
+        holidays = batch.holidays.names if batch.holidays is not None else ()
+        return cls(batch.frequency, log_scale, int(count.sum()), flags, holidays, related, items)
+
+
 class Facts(_Part):
     """All that a network needs to read data: what it was trained on.
 
@@ -125,31 +163,45 @@ class Facts(_Part):
         all. Related values and metadata of the visible part only, so that nothing later leaks in.
         Raises ValueError for counts that disagree.
         """
-        options = settings or Settings()
-        items = metadata or ItemMetadata()
-        seen = visible(batch, ends)
-        begin = batch.offsets[:-1]
-        scale, count, flags = target_facts(batch.values, begin, begin + seen)
-        with np.errstate(divide="ignore"):
-            log_scale = np.where(scale > 0, np.log(scale), np.nan)
+        return cls.learn_in_parts([PartFacts.of(batch, metadata, ends)], horizon, settings)
+
+    @classmethod
+    def learn_in_parts(cls, parts: Sequence[PartFacts], horizon: int = 1, settings: Settings | None = None) -> Facts:
+        """Facts of a training set that was looked at in parts, one at least; they do not depend on how it was cut, but
+        for rounding."""
+        options, first = settings or Settings(), parts[0]
+        flags = 0
+        for part in parts:
+            flags |= part.flags
+        log_scale = np.concatenate([part.log_scale for part in parts])
         usable = np.isfinite(log_scale)
-        level, categories, numbers = _levels(log_scale, items, len(batch))
+        items = ItemMetadata(
+            {name: [v for p in parts for v in p.metadata.categories[name]] for name in first.metadata.categories},
+            {
+                name: np.concatenate([np.asarray(p.metadata.numbers[name], dtype=np.float64) for p in parts])
+                for name in first.metadata.numbers
+            },
+        )
+        level, categories, numbers = _levels(log_scale, items)
         return cls(
-            frequency=batch.frequency.name,
+            frequency=first.frequency.name,
             horizon=horizon,
             context_length=options.context(horizon),
             likelihood=chosen_likelihood(flags, level) if options.likelihood == "auto" else options.likelihood,
-            lags=tuple(sorted(set(options.lags))) if options.lags else lags_of(batch.frequency, options.max_lag),
-            past_lags=past_lags_of(batch.frequency, horizon),
-            calendar=calendar_names(batch.frequency),
-            holidays=batch.holidays.names if batch.holidays is not None else (),
-            related=tuple(_related(batch, name, seen) for name in batch.related),
+            lags=tuple(sorted(set(options.lags))) if options.lags else lags_of(first.frequency, options.max_lag),
+            past_lags=past_lags_of(first.frequency, horizon),
+            calendar=calendar_names(first.frequency),
+            holidays=first.holidays,
+            related=tuple(
+                _related(name, known, [part.related[name][0] for part in parts])
+                for name, (_, known) in first.related.items()
+            ),
             categories=categories,
             numbers=numbers,
             log_level=level,
             log_level_spread=max(float(log_scale[usable].std()), _LEAST_LOG_SPREAD) if usable.any() else 1.0,
-            n_series=len(batch),
-            n_observations=int(count.sum()),
+            n_series=len(log_scale),
+            n_observations=sum(part.n_observations for part in parts),
         )
 
     def problems(self, batch: SeriesBatch, metadata: ItemMetadata) -> list[str]:
@@ -192,17 +244,28 @@ def chosen_likelihood(flags: int, log_level: float) -> Likelihood:
     return "student-T" if flags & (NEGATIVE | ABOVE_ONE) else "beta"
 
 
-def _related(batch: SeriesBatch, name: str, seen: Int64Array) -> RelatedFacts:
-    column = batch.related[name]
-    mean, deviation, spread, _, binary = column_facts(column.values, column.offsets, batch.offsets[:-1], seen)
+def _related(name: str, known_in_future: bool, parts: Sequence[FloatArray]) -> RelatedFacts:
+    mean, deviation, spread, _, binary = (parts[0] if len(parts) == 1 else _pooled(np.array(parts)))[:5]
     return RelatedFacts(
         name=name,
-        known_in_future=column.known_in_future,
+        known_in_future=known_in_future,
         mean=float(mean),
         deviation=_divisor(deviation, mean),
         spread=_divisor(spread, mean),
         binary=bool(binary),
     )
+
+
+def _pooled(parts: FloatArray) -> FloatArray:
+    """What `column_facts` says of several parts [P, 7], of all together (Chan, Golub, LeVeque 1983, equation 2.1); the
+    share missing is left out."""
+    means, deviations, spreads, _, binary, seen, degrees = parts.T
+    mean = (seen @ means) / max(seen.sum(), 1.0)
+    moment = seen @ deviations**2 + seen @ (means - mean) ** 2
+    within = degrees @ spreads**2
+    spread = np.sqrt(within / max(degrees.sum(), 1.0))
+    deviation = np.sqrt(moment / max(seen.sum(), 1.0))
+    return np.array([mean, deviation, spread, np.nan, binary.min(), seen.sum(), degrees.sum()])
 
 
 def _divisor(deviation: float, size: float) -> float:
@@ -211,7 +274,7 @@ def _divisor(deviation: float, size: float) -> float:
 
 
 def _levels(
-    log_scale: FloatArray, items: ItemMetadata, n: int
+    log_scale: FloatArray, items: ItemMetadata
 ) -> tuple[float, tuple[CategoryFacts, ...], tuple[NumberFacts, ...]]:
     """The typical logarithm of the level and what metadata add to it: shrunken means of categories and slopes of
     numbers, fitted in turns (backfitting)."""
@@ -220,7 +283,6 @@ def _levels(
     rest = log_scale[usable] - level
     texts, codes, effects = {}, {}, {}
     for name, column in items.categories.items():
-        _one_each(name, column, n)
         held = np.array([v or None for v in column], dtype=object)
         texts[name] = tuple(sorted({str(v) for v in held if v is not None}))
         codes[name] = np.asarray(pd.Categorical(held, categories=list(texts[name])).codes, dtype=np.int64)[usable] + 1
@@ -228,7 +290,6 @@ def _levels(
     scalers: dict[str, tuple[float, float]] = {}
     places, slopes = {}, dict.fromkeys(items.numbers, 0.0)
     for name, numbers in items.numbers.items():
-        _one_each(name, numbers, n)
         x = np.asarray(numbers, dtype=np.float64)
         known = x[np.isfinite(x)]
         mean = float(known.mean()) if len(known) else 0.0
@@ -250,8 +311,3 @@ def _levels(
         tuple(CategoryFacts(name=k, values=v, effects=tuple(effects[k][1:].tolist())) for k, v in texts.items()),
         tuple(NumberFacts(name=k, mean=m, deviation=d, effect=slopes[k]) for k, (m, d) in scalers.items()),
     )
-
-
-def _one_each(name: str, column: Sequence[object] | npt.ArrayLike, n: int) -> None:
-    if len(np.asarray(column)) != n:
-        raise ValueError(f"metadata {name!r} has {len(np.asarray(column))} values for {n} series")

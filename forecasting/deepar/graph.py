@@ -57,7 +57,8 @@ class StepGraph:
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self._generator)
         torch.cuda.synchronize(self._generator.device)
-        with torch.cuda.graph(graph, stream=self._side):
+        # another thread may be bringing the next chunk to the device meanwhile
+        with torch.cuda.graph(graph, stream=self._side, capture_error_mode="thread_local"):
             self._result = self._step(Window(*self._held))
         self._graph = graph
 

@@ -44,7 +44,8 @@ def target_facts(values: FloatArray, begin: Int64Array, end: Int64Array) -> tupl
 @numba.njit(cache=True)
 def column_facts(values: FloatArray, offsets: Int64Array, begin: Int64Array, size: Int64Array) -> FloatArray:
     """Of one related column over the first size[i] periods of each series: mean, standard deviation, standard
-    deviation around the series' own means, share missing, 1 where all values are 0 or 1; [5]."""
+    deviation around the series' own means, share missing, 1 where all values are 0 or 1, number of values, and the
+    degrees of freedom of the third (values less one a series); [7]."""
     mean, moment, seen = 0.0, 0.0, 0  # Welford's recurrences
     within, degrees = 0.0, 0
     missing, expected = 0, 0
@@ -78,6 +79,8 @@ def column_facts(values: FloatArray, offsets: Int64Array, begin: Int64Array, siz
             math.sqrt(within / degrees) if degrees > 0 else 0.0,
             missing / expected if expected > 0 else 0.0,
             binary,
+            float(seen),
+            float(degrees),
         ]
     )
 

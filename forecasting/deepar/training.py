@@ -11,21 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forecasting.deepar.chunks import Chunks, Order
 from forecasting.deepar.facts import Facts
 from forecasting.deepar.feed import Feed
 from forecasting.deepar.graph import StepGraph
+from forecasting.deepar.holdout import hold_out
 from forecasting.deepar.model import DeepAR
 from forecasting.deepar.network import Network
-from forecasting.deepar.noise import Noise, seed_of
+from forecasting.deepar.noise import seed_of
 from forecasting.deepar.series_set import SeriesSet
 from forecasting.deepar.settings import Settings
-from forecasting.deepar.windows import Draw, Reader, Sampler, Window
+from forecasting.deepar.windows import Reader, Sampler, Window, drawn_from
 
-_HELD_OUT_HORIZONS = 3
-_HELD_OUT_PART = 4
-"""One series in this many at most is held out, so that most are trained on to their end."""
-_HELD_OUT_AT_ONCE = 256
-_INITIAL_SEED, _DROPOUT_SEED, _HOLDOUT_SEED = 11, 12, 13
+_INITIAL_SEED, _DROPOUT_SEED = 11, 12
 
 
 @dataclass(frozen=True)
@@ -47,31 +45,33 @@ class Progress:
 
 
 class Trainer:
-    """Trains a network on a series set.
+    """Trains a network on a series set, or on one in chunks.
 
     The windows of a step and its dropout follow from the seed and the step's number, so that a training that is
-    resumed from `state` goes on exactly as the uninterrupted one would have.
+    resumed from `state` goes on exactly as the uninterrupted one would have. Of a set in chunks each epoch draws from
+    one, and all of them are read once before the first to hold windows out and to weigh them.
     With `torch.distributed` initialised each process makes its part of every batch and gradients are summed: a run on
     several processes sees the windows that one process would. batch_size must then be a multiple of the processes.
     """
 
-    def __init__(self, series: SeriesSet, facts: Facts, settings: Settings, *, seed: int = 0) -> None:
+    def __init__(self, series: SeriesSet | Chunks, facts: Facts, settings: Settings, *, seed: int = 0) -> None:
         """Raises ValueError when no series has an observation, or when the batch cannot be shared evenly."""
-        self.series, self.facts, self.settings, self.seed = series, facts, settings, seed
+        self.chunks = Chunks.whole(series) if isinstance(series, SeriesSet) else series
+        self.device = self.chunks.device
+        self.facts, self.settings, self.seed = facts, settings, seed
         self._rank, self._processes = _place()
         if settings.batch_size % self._processes:
             raise ValueError(
                 f"batch_size is {settings.batch_size}; it must be a multiple of the {self._processes} processes"
             )
-        self._held_out, ends = _hold_out(series, settings, seed)
-        self._sampler = Sampler(series, ends, settings, seed)
-        self._reader = Reader(series, facts)
-        n = settings.batch_size // self._processes
-        self._feed = Feed(self._sampler, self._reader, self._rank * n, n)
+        self._held_out: list[Window] = []
+        self._order = Order(self._read_once())
+        self._open = -1
+        self._feed: Feed | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, _INITIAL_SEED, 0))
-            self.network = Network(facts, settings).to(series.device)
-        self._dropout = torch.Generator(series.device)
+            self.network = Network(facts, settings).to(self.device)
+        self._dropout = torch.Generator(self.device)
         self._weights = list(self.network.parameters())
         self._adam = torch.optim.Adam(
             self._weights,
@@ -80,7 +80,7 @@ class Trainer:
             fused=True,
             capturable=self._cuda,
         )
-        self._skipped = torch.zeros((), device=series.device)
+        self._skipped = torch.zeros((), device=self.device)
         self._graph = self._new_graph()
         self.step_number = 0
         self.epoch = 0
@@ -89,13 +89,45 @@ class Trainer:
         self._waited = 0
         self._best: list[tuple[float, dict[str, Tensor]]] = []
 
+    def _read_once(self) -> list[float]:
+        """Hold windows out of every chunk, and tell what each chunk weighs in the draw."""
+        n = len(self.chunks)
+        weights = [self._looked_at(k, k + 1 if k + 1 < n else None) for k in range(n)]
+        if not any(weights):
+            raise ValueError("no series has an observation: there is nothing to train on")
+        return weights
+
+    def _looked_at(self, chunk: int, following: int | None) -> float:
+        series = self.chunks.get(chunk, following)
+        draws, ends = hold_out(series, self.settings, self.seed, len(self.chunks))
+        reader = Reader(series, self.facts)
+        self._held_out += [reader.window(draw, self.facts.horizon) for draw in draws]
+        return float(drawn_from(series, ends, self.settings.sampling).sum())
+
+    def window(self, step: int) -> Window:
+        """The windows of a step, this process' part of them."""
+        return self._feed_of(step // self.settings.batches_per_epoch)(step)
+
+    def _feed_of(self, epoch: int) -> Feed:
+        """What the steps of an epoch are fed from, counted from 0."""
+        chunk = self._order(epoch)
+        if self._feed is None or chunk != self._open:
+            self._feed = None  # the chunk before is let go before the one after this one is loaded
+            following = self._order(epoch + 1) if epoch + 1 < self.settings.epochs else None
+            series, settings = self.chunks.get(chunk, following), self.settings
+            _, ends = hold_out(series, settings, self.seed, len(self.chunks))
+            n = settings.batch_size // self._processes
+            sampler, reader = Sampler(series, ends, settings, self.seed), Reader(series, self.facts)
+            self._open, self._feed = chunk, Feed(sampler, reader, self._rank * n, n)
+        return self._feed
+
     @property
     def _cuda(self) -> bool:
-        return self.series.device.type == "cuda"
+        return self.device.type == "cuda"
 
     def _rate(self, rate: float) -> float | Tensor:
         """A learning rate as Adam takes it: a graph reads it where it lies."""
-        return torch.tensor(rate, device=self.series.device) if self._cuda else rate
+        return torch.tensor(rate, device=self.device) if self._cuda else rate
 
     def _new_graph(self) -> StepGraph | None:
         return StepGraph(self._on, self._dropout) if self._cuda and self._processes == 1 else None
@@ -108,7 +140,7 @@ class Trainer:
     def step(self) -> Tensor:
         """One step of training: the sum of the losses and the number of observed values, float32 [2]. On a GPU the
         next step writes over them."""
-        window = self._feed(self.step_number)
+        window = self.window(self.step_number)
         self._dropout.manual_seed(seed_of(self.seed, _DROPOUT_SEED + self._rank, self.step_number))
         self.step_number += 1
         return self._on(window) if self._graph is None else self._graph(window)
@@ -116,7 +148,7 @@ class Trainer:
     def _on(self, window: Window) -> Tensor:
         """A step on a window, without a word to the host."""
         with torch.autocast(
-            self.series.device.type, torch.bfloat16, self.settings.precision == "bfloat16", cache_enabled=False
+            self.device.type, torch.bfloat16, self.settings.precision == "bfloat16", cache_enabled=False
         ):
             raw = self.network(window, self._dropout)
         total, count = self._losses(raw.float(), window)
@@ -140,13 +172,15 @@ class Trainer:
         started = time.perf_counter()
         while not self.stop:
             progress = self._epoch(started)
+            if progress.stop:
+                self._feed = None  # and with it what it draws from
             yield progress
 
     def _epoch(self, started: float) -> Progress:
         settings = self.settings
         begun = time.perf_counter()
         self.network.train()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.series.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         for _ in range(settings.batches_per_epoch):
             sums += self.step()
         _summed([sums])
@@ -155,7 +189,7 @@ class Trainer:
         self.epoch += 1
         held_out = self.held_out_loss()
         rate = float(self._adam.param_groups[0]["lr"])
-        self._judge(held_out if self._held_out is not None else loss)
+        self._judge(held_out if self._held_out else loss)
         return Progress(
             epoch=self.epoch,
             step=self.step_number,
@@ -171,13 +205,12 @@ class Trainer:
 
     def held_out_loss(self) -> float:
         """The mean loss over the horizon of the held-out windows; NaN without any."""
-        if self._held_out is None:
+        if not self._held_out:
             return math.nan
         self.network.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.series.device)
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         with torch.inference_mode():
-            for draw in self._held_out:
-                window = self._reader.window(draw, self.facts.horizon)
+            for window in self._held_out:
                 before = self.facts.context_length
                 total, count = self._losses(self.network(window)[before:], window, before)
                 sums += torch.stack([total.to(torch.float64), count.to(torch.float64)])
@@ -198,7 +231,7 @@ class Trainer:
         """Keep the weights if they are among the best; lower the learning rate or stop when nothing gets better."""
         settings = self.settings
         improved = not self._best or loss < self._best[0][0]
-        if self._held_out is None and settings.num_averaged_models == 1:
+        if not self._held_out and settings.num_averaged_models == 1:
             self._best = []  # without a judge the last weights are the ones
             improved = True
         elif math.isfinite(loss):
@@ -208,7 +241,7 @@ class Trainer:
             del self._best[settings.num_averaged_models :]
         self._waited = 0 if improved else self._waited + 1
         patience = settings.early_stopping_patience
-        if patience is not None and self._waited >= patience and self._held_out is not None:
+        if patience is not None and self._waited >= patience and self._held_out:
             if self._decays < settings.max_learning_rate_decays:
                 self._decays += 1
                 self._waited = 0
@@ -221,7 +254,7 @@ class Trainer:
 
     def model(self) -> DeepAR:
         """The model as trained so far: the average of the best epochs' weights."""
-        network = Network(self.facts, self.settings).to(self.series.device)
+        network = Network(self.facts, self.settings).to(self.device)
         network.load_state_dict(_average([w for _, w in self._best]) if self._best else self.network.state_dict())
         return DeepAR(self.settings, self.facts, network.eval())
 
@@ -270,22 +303,6 @@ class Trainer:
             self.network.load_state_dict(model.network.state_dict())
         except RuntimeError as error:
             raise ValueError(f"the model to start from has another network: {error}") from error
-
-
-def _hold_out(series: SeriesSet, settings: Settings, seed: int) -> tuple[list[Draw] | None, Tensor]:
-    """The last windows of some series, chosen by their keys, and how many points of each series are trained on."""
-    ends = series.length.clone()
-    long = torch.nonzero(series.length >= _HELD_OUT_HORIZONS * series.horizon)[:, 0]
-    if not settings.holdout_series or not len(long):
-        return None, ends
-    order = Noise(series.key_hash[long] + seed_of(seed, _HOLDOUT_SEED, 0)).bits()
-    most = min(settings.holdout_series, -(-len(series) // _HELD_OUT_PART))
-    chosen = long[order.argsort(stable=True)[:most]]
-    ends[chosen] -= series.horizon
-    return [
-        Draw(rows=part, ends=ends[part], begins=torch.zeros_like(part), unknown=None)
-        for part in torch.split(chosen, _HELD_OUT_AT_ONCE)
-    ], ends
 
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

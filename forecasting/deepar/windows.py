@@ -12,7 +12,7 @@ from torch import Tensor
 from forecasting.deepar.facts import Facts
 from forecasting.deepar.noise import Noise, mixed, seed_of
 from forecasting.deepar.series_set import SeriesSet
-from forecasting.deepar.settings import Settings
+from forecasting.deepar.settings import Sampling, Settings
 
 SCALED_LIMIT = 100.0
 """Lagged values are cut at this many scales."""
@@ -57,18 +57,10 @@ class Sampler:
 
     def __init__(self, series: SeriesSet, ends: Tensor, settings: Settings, seed: int) -> None:
         """ends: int64 [N], how many points of each series training may see."""
-        self._positions = (ends - series.horizon).clamp(min=0) + 1
-        weights = {
-            "uniform": torch.ones_like(series.average),
-            "length": self._positions.to(torch.float64),
-            "velocity": series.average,
-        }[settings.sampling]
-        usable = torch.isfinite(series.average) & (ends > 0)
-        if not bool(usable.any()):
+        self._positions = _positions(series, ends)
+        weights = drawn_from(series, ends, settings.sampling)
+        if not bool((weights > 0).any()):
             raise ValueError("no series has an observation: there is nothing to train on")
-        weights = torch.where(usable, weights, 0.0)
-        if not bool((weights > 0).any()):  # all-zero series have no velocity
-            weights = usable.to(torch.float64)
         self._cumulated = torch.cumsum(weights, 0) / weights.sum()
         self._last = int(torch.nonzero(weights)[-1])
         self._seed = seed
@@ -96,6 +88,25 @@ class Sampler:
             columns = [noise.pair()[0] < share for _ in range(self._n_categories)]
             unknown = torch.stack(columns, dim=1)
         return Draw(rows, ends, begins, unknown)
+
+
+def _positions(series: SeriesSet, ends: Tensor) -> Tensor:
+    """Where a window may lie, each series, int64 [N]."""
+    return (ends - series.horizon).clamp(min=0) + 1
+
+
+def drawn_from(series: SeriesSet, ends: Tensor, sampling: Sampling) -> Tensor:
+    """What each series weighs in the draw of windows, float64 [N]; 0 for one without an observation. ends: int64 [N],
+    how many points of each training may see."""
+    usable = torch.isfinite(series.average) & (ends > 0)
+    weights = {
+        "uniform": torch.ones_like(series.average),
+        "length": _positions(series, ends).to(torch.float64),
+        "velocity": series.average,
+    }[sampling]
+    weights = torch.where(usable, weights, 0.0)
+    # all-zero series have no velocity
+    return weights if bool((weights > 0).any()) else usable.to(torch.float64)
 
 
 @dataclass(frozen=True)

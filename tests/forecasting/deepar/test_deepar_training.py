@@ -13,6 +13,7 @@ from deepar_family import HORIZON, Family, family  # noqa: E402
 
 from forecasting import SeriesBatch  # noqa: E402
 from forecasting.deepar import Facts, ItemMetadata, SeriesSet, Settings, Trainer  # noqa: E402
+from forecasting.deepar.holdout import hold_out  # noqa: E402
 from forecasting.deepar.windows import Draw, Reader, Sampler  # noqa: E402
 
 SMALL: dict[str, Any] = {"num_cells": 8, "batch_size": 8, "batches_per_epoch": 4, "epochs": 3}
@@ -132,18 +133,23 @@ def test_windows_come_from_the_series_they_should(sampling: str) -> None:
         assert ends.mean() == pytest.approx((lengths[i] - 5) / 2, rel=0.05)
 
 
+def sampler_of(t: Trainer) -> Sampler:
+    series = t.chunks.get(0)
+    return Sampler(series, series.length, t.settings, t.seed)
+
+
 def test_steps_drawn_together_are_the_steps(known: Family) -> None:
-    t = trainer(known)
-    together = t._sampler.draw([3, 4], 0, 8, 12)
-    apart = [t._sampler.draw([step], 0, 8, 12) for step in (3, 4)]
+    sampler = sampler_of(trainer(known))
+    together = sampler.draw([3, 4], 0, 8, 12)
+    apart = [sampler.draw([step], 0, 8, 12) for step in (3, 4)]
     assert torch.equal(together.rows, torch.cat([part.rows for part in apart]))
     assert torch.equal(together.ends, torch.cat([part.ends for part in apart]))
 
 
 def test_a_step_can_be_shared(known: Family) -> None:
-    t = trainer(known)
-    whole = t._sampler.draw([7], 0, 8, 12)
-    halves = [t._sampler.draw([7], first, 4, 12) for first in (0, 4)]
+    sampler = sampler_of(trainer(known))
+    whole = sampler.draw([7], 0, 8, 12)
+    halves = [sampler.draw([7], first, 4, 12) for first in (0, 4)]
     for name in ("rows", "ends", "begins", "unknown"):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(half, name) for half in halves]))
 
@@ -204,13 +210,16 @@ def test_a_window_is_what_a_loop_would_gather() -> None:
 
 
 def test_held_out_values_are_not_trained_on(known: Family) -> None:
-    first, second = trainer(known), trainer(known)
-    held = torch.cat([draw.rows for draw in first._held_out])
+    first, other = trainer(known), trainer(known)
+    series = other.chunks.get(0)
+    draws, _ = hold_out(series, other.settings, other.seed)
+    held = torch.cat([draw.rows for draw in draws])
     assert len(held) == 3  # a quarter
-    values = second.series.values
+    values = series.values
     for i in held.tolist():
-        end = int(second.series.offset[i] + second.series.length[i])
+        end = int(series.offset[i] + series.length[i])
         values[end - HORIZON : end] = 1e6
+    second = Trainer(series, other.facts, other.settings, seed=other.seed)
     for t in (first, second):
         t.settings = t.settings.model_copy(update={"num_averaged_models": 1})
         for _ in range(4):
