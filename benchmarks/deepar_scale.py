@@ -57,6 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--price", type=float, default=0.10, help="dollars an hour for the machine")
+    parser.add_argument("--at-once", type=int, help="deepar.series_at_once; all unless given")
     parser.add_argument("--lake", type=Path, help="folder of the lake; a temporary one that is removed unless given")
     return parser.parse_args()
 

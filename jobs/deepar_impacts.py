@@ -66,7 +66,7 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     source, spec = opened.source, opened.source.spec("forecast")
     total = _Total()
-    for part in source.parts(spec, counting(on_progress, len(source.series))):
+    for part in source.parts(spec, counting(on_progress, source.n_series)):
         if not part.ended:  # nothing moves the zeros of an item that is over
             found = _impacts(opened, part)
             total.add(found)

@@ -61,7 +61,7 @@ def imagine(
     source = opened.source
     keys = joined_keys(source.series.batch(0, len(source.series)), source.config.key)
     found = read_scenarios(scenarios, source.config, source.frequency, keys, _first_step(source))
-    done = Imagined(opened.run_id, opened.model_id, len(source.series))
+    done = Imagined(opened.run_id, opened.model_id, source.n_series)
     schema = scenarios_schema(layout_of(source.config))
     rows = _rows(opened, found, done, arrow_schema(schema), on_progress)
     done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id})
@@ -81,7 +81,7 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     source, plain = opened.source, opened.source.spec("forecast")
     asked: Mapping[str, Scenario | None] = {BASELINE: None, **{scenario.name: scenario for scenario in scenarios}}
-    count = counting(on_progress, len(asked) * len(source.series))
+    count = counting(on_progress, len(asked) * source.n_series)
     for name, scenario in asked.items():
         spec = replace(plain, scenario=scenario)
         done.total[name] = 0.0

@@ -104,7 +104,7 @@ def _rows(
     on_progress: OnProgress | None,
 ) -> Iterator[pa.RecordBatch]:
     levels = source.config.quantiles
-    count = counting(on_progress, len(source.series) * len(stages))
+    count = counting(on_progress, source.n_series * len(stages))
     sums = np.zeros(len(Layout.of(levels)))
     clock = time.process_time()
     whole = _Whole(done, source.series_version, schema)

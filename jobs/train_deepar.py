@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jobs.context import ConfigSource
 from jobs.deepar_lake import check_libraries, device_of, models_folder, with_tuned
@@ -37,9 +36,11 @@ from udfs.runs import code_version, new_run_id
 
 if TYPE_CHECKING:
     from forecasting import SeriesBatch
-    from forecasting.deepar import DeepAR, Ensemble, ItemMetadata, Progress
+    from forecasting.deepar import DeepAR, Ensemble, ItemMetadata, Progress, SeriesSet
     from forecasting.frequency import Int64Array
-    from udfs.packed_series import PackedSeries
+    from udfs.series_chunks import Survey
+
+    TrainingSet = tuple[SeriesBatch, ItemMetadata, Int64Array | None]
 
 CHECKPOINT = "training.checkpoint"
 SHARED_BY = 10
@@ -192,15 +193,27 @@ class _Session:
 
     @classmethod
     def begun(cls, source: DeepSource, about: dict[str, Any], processes: Processes) -> _Session:
-        from forecasting.deepar import Ensemble, Facts, SeriesSet
+        from forecasting.deepar import Chunks, Ensemble, Facts, PartFacts, SeriesSet
 
-        config = source.config
+        config, n = source.config, len(source.chunks)
         settings, device = config.deepar.settings, processes.device
-        batch, metadata, ends = training_set(source, about["before_backtests"], about["window"])
+
+        def ready(k: int) -> TrainingSet:
+            return training_set(source, about["before_backtests"], about["window"], chunk=k)
+
+        def laid_out(chunk: TrainingSet) -> SeriesSet:
+            batch, metadata, ends = chunk
+            return SeriesSet.of(batch, facts, metadata, ends=ends, device=device)
+
         try:
-            facts = Facts.learn(batch, metadata, config.horizon, settings, ends)
-            series = SeriesSet.of(batch, facts, metadata, ends=ends, device=device)
-            trainer = Ensemble(series, facts, settings, seed=config.seed)
+            if n == 1:
+                whole = ready(0)
+                facts = Facts.learn_in_parts([PartFacts.of(*whole)], config.horizon, settings)
+                chunks = Chunks.whole(laid_out(whole))
+            else:
+                facts = Facts.learn_in_parts([PartFacts.of(*ready(k)) for k in range(n)], config.horizon, settings)
+                chunks = Chunks(lambda k: laid_out(ready(k)), n, device)
+            trainer = Ensemble(chunks, facts, settings, seed=config.seed)
         except ValueError as error:
             raise InputError(f"the model cannot be trained on these series: {error}") from error
         return cls(source, trainer, processes, about)
@@ -281,43 +294,48 @@ class _Session:
 
 
 def training_set(
-    source: DeepSource, before_backtests: bool, window: int = -1
-) -> tuple[SeriesBatch, ItemMetadata, Int64Array | None]:
-    """All series made ready, their metadata, and how many points of each may be seen (None: all).
+    source: DeepSource, before_backtests: bool, window: int = -1, *, chunk: int | None = None
+) -> TrainingSet:
+    """Series made ready, their metadata, and how many points of each may be seen (None: all).
 
-    window: the backtest window before which they end, by default the earliest; 0 is the latest.
+    window: the backtest window before which they end, by default the earliest; 0 is the latest. chunk: take one of the
+    source's chunks, by default all series.
 
-    Raises InputError for backtest windows that no series is long enough for.
+    Raises InputError for backtest windows that no series is long enough for, and for more than can be taken at once.
     """
-    config, rows = source.config, source.series
+    config, survey = source.config, source.chunks.survey
+    rows = source.series if chunk is None else source.chunks.read(chunk)
     if rows.most_values > np.iinfo(np.int32).max:
-        raise InputError(f"{rows.most_values:,} values are more than one training set can hold (2.1 thousand million)")
+        raise InputError(
+            f"{rows.most_values:,} values are more than one training set can hold (2.1 thousand million); give a "
+            f"smaller deepar.series_at_once than {config.deepar.series_at_once or len(rows)}"
+        )
     if before_backtests:
         if config.backtest.windows == 0:
             raise InputError(
                 "backtest.windows is 0, so there is nothing to train before; leave --before-backtests out"
             )
         span = source.end - source.start + 1
-        longest = span if config.forecast_start == "global" else int(rows.lengths.max())
+        longest = span if config.forecast_start == "global" else survey.longest
         try:
             source.plan.check_fits(longest, least_history(config))
         except ValueError as error:
             raise InputError(str(error)) from None
-    batch = source.batch(0, len(rows))
+    batch = source.batch(rows, 0, len(rows))
     part: Part = prepare(batch, source.spec("backtest" if before_backtests else "forecast"))
     numbers = config.deepar.numbers
     categories = [name for name in config.deepar.columns(config) if name not in numbers]
     if config.deepar.metadata is None:
-        categories += shared_keys(rows, config.key)
+        categories += shared_keys(survey, config.key)
     metadata = metadata_of(batch, part.positions, categories, numbers)
     return part.series, metadata, None if part.ends is None else part.ends[:, window]
 
 
-def shared_keys(rows: PackedSeries, key: Sequence[str]) -> list[str]:
+def shared_keys(survey: Survey, key: Sequence[str]) -> list[str]:
     """Of a key of several columns those whose values say something of each other's series."""
     if len(key) == 1:
         return []
-    return [name for name in key if len(rows) >= SHARED_BY * len(pc.unique(rows.facts[name]))]
+    return [name for name in key if survey.n_series >= SHARED_BY * len(survey.values[name])]
 
 
 def _told(checkpoint: Path) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from udfs.lake import as_json
 from udfs.parts import Part
 from udfs.results import DEEPAR
 from udfs.runs import new_run_id
+from udfs.series_chunks import SeriesChunks
 from udfs.tuning_schema import tuning_schema
 
 if TYPE_CHECKING:
@@ -147,7 +148,10 @@ class _Judge:
         there = np.flatnonzero((held.lengths > 0) & (end - first + 1 > source.plan.span))
         chosen = np.zeros(len(held), dtype=bool)
         chosen[there[np.argsort(hashes[there], kind="stable")[: source.config.deepar.tuning.sample]]] = True
-        sample, spec = replace(source, series=held.only(chosen)), source.spec("backtest")
+        sample, spec = (
+            replace(source, chunks=SeriesChunks.whole(held.only(chosen), source.frequency)),
+            source.spec("backtest"),
+        )
         parts = [part for part in sample.parts(spec) if not part.short and not part.ended]
         return cls(source, tuple(parts), sum(len(part.series) for part in parts))
 

@@ -91,7 +91,7 @@ def _row(item: str, segment: int, first: int, target: Any, price: Any, region: s
         "metadata": {"region": region, "area": area},
         "lifecycle": "active",
         "profile": {"n_obs": 1, "demand_class": "smooth"},
-        "bucket": len(item) % 2,
+        "bucket": sum(item.encode()) % 2,
     }
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,13 +28,13 @@ from udfs.delta_files import lake_folder, open_table, read_rows
 from udfs.errors import InputError
 from udfs.holiday_table import REGION, Holiday, calendar_at_hand
 from udfs.lake import LakeInfo, layout_of, same_group
-from udfs.limits import ITEM_SEPARATOR
 from udfs.living import END, START, LifeSpec
 from udfs.observing import FILL_GROUP, observing_by
-from udfs.packed_series import METADATA_PREFIX, PackedSeries, read_series
+from udfs.packed_series import METADATA_PREFIX, PackedSeries
 from udfs.parts import Part, parts_of, pieces
 from udfs.results import DEEPAR
 from udfs.schemas import SCHEMA_VERSION, table_schemas
+from udfs.series_chunks import SeriesChunks
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.stage import spec_of
 from udfs.work import RunPlan
@@ -57,16 +56,27 @@ class JoinedRun:
 
 @dataclass(frozen=True)
 class DeepSource:
-    """All series of a lake at a version. start, end: ordinals of the first and last period of the data set."""
+    """All series of a lake at a version. start, end: ordinals of the first and last period of the data set. chunks:
+    the series, as many at once as `deepar.series_at_once` says."""
 
     folder: Path
     config: Config
     frequency: Frequency
-    series: PackedSeries
+    chunks: SeriesChunks
     series_version: int
     start: int
     end: int
     calendar: HolidayCalendar | None
+
+    @property
+    def n_series(self) -> int:
+        """All series."""
+        return self.chunks.survey.n_series
+
+    @cached_property
+    def series(self) -> PackedSeries:
+        """All series at once, in the order of their keys."""
+        return self.chunks.everything()
 
     @property
     def plan(self) -> BacktestPlan:
@@ -104,9 +114,9 @@ class DeepSource:
             features=Features() if config.features is None else config.features.rules(config.time_zone),
         )
 
-    def batch(self, begin: int, end: int) -> pa.RecordBatch:
-        """Rows as a task gets them."""
-        config, made = self.config, self.series.batch(begin, end)
+    def batch(self, series: PackedSeries, begin: int, end: int) -> pa.RecordBatch:
+        """Rows `begin` to `end` of some series as a task gets them."""
+        config, made = self.config, series.batch(begin, end)
         zeros = pa.array(np.zeros(end - begin, dtype=np.int32))
         columns = {name: made.column(name) for name in made.schema.names} | {"choice": zeros, "place": zeros}
         section = config.holidays
@@ -121,8 +131,9 @@ class DeepSource:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows, some at a time."""
-        for begin in range(0, len(self.series), _ROWS_AT_ONCE):
-            yield self.batch(begin, min(begin + _ROWS_AT_ONCE, len(self.series)))
+        for series in self.chunks:
+            for begin in range(0, len(series), _ROWS_AT_ONCE):
+                yield self.batch(series, begin, min(begin + _ROWS_AT_ONCE, len(series)))
 
     def _ordinals(self, texts: pa.Array) -> pa.Array:
         """The periods of ISO dates; NULL for what is none, and for stand-ins such as 9999-12-31."""
@@ -183,18 +194,28 @@ def open_source(config: Config, *, run: JoinedRun | None = None, version: int | 
     if table is None:
         raise InputError("the lake holds no series yet; run `almanac ingest` first")
     layout, frequency = layout_of(config), Frequency.parse(info.frequency)
-    series = read_series(table, layout.key, layout.related, layout.attributes)
-    some = series.lengths > 0
-    if not some.any():
-        raise InputError("the lake holds no series with a history; run `almanac ingest` first")
-    first = frequency.ordinals(series.start)
-    start, end = int(first[some].min()), int((first + series.lengths - 1)[some].max())
+    section = config.holidays
+    column = section.country_column if section is not None else None
+    chunks = SeriesChunks.stored(
+        table,
+        layout,
+        frequency,
+        at_once=config.deepar.series_at_once,
+        metadata=[column] if column is not None and column not in config.key else [],
+        items=run.plan.items if run is not None else None,
+    )
+    found = chunks.survey
     if run is not None:
         start, end = run.plan.start, run.plan.end
-        if run.plan.items is not None:
-            series = series.only(_named(series, layout.key, run.plan.items))
-    calendar = _calendar(folder, config, series, info.frequency, start, end, run)
-    return DeepSource(folder, config, frequency, series, int(table.version()), start, end, calendar)
+    elif found.first is None or found.last is None:
+        raise InputError("the lake holds no series with a history; run `almanac ingest` first")
+    else:
+        start, end = found.first, found.last
+    countries: list[str | None] = []
+    if column is not None:
+        countries = found.values[column if column in config.key else METADATA_PREFIX + column].to_pylist()
+    calendar = _calendar(folder, config, countries, info.frequency, start, end, run)
+    return DeepSource(folder, config, frequency, chunks, int(table.version()), start, end, calendar)
 
 
 def _identity(folder: Path, config: Config) -> LakeInfo:
@@ -260,20 +281,20 @@ def check_predictor(config: Config, predictor: str) -> None:
 
 
 def _calendar(
-    folder: Path, config: Config, series: PackedSeries, frequency: str, start: int, end: int, run: JoinedRun | None
+    folder: Path,
+    config: Config,
+    countries: list[str | None],
+    frequency: str,
+    start: int,
+    end: int,
+    run: JoinedRun | None,
 ) -> HolidayCalendar | None:
-    section = config.holidays
-    if section is None:
+    if config.holidays is None:
         return None
     table = open_table(folder, "holidays", None if run is None else run.plan.holidays)
     names = list(Holiday.__dataclass_fields__)
     stored = [] if table is None else [Holiday(**row) for row in read_rows(table, names)]
-    values: list[str | None] = []
-    if section.country_column is not None:
-        name = section.country_column
-        column = series.facts[name if name in config.key else METADATA_PREFIX + name]
-        values = pc.unique(column).to_pylist()
-    return calendar_at_hand(stored, config, frequency, start, end, values)
+    return calendar_at_hand(stored, config, frequency, start, end, countries)
 
 
 def _column(batch: pa.RecordBatch, name: str, config: Config) -> pa.Array:
@@ -292,12 +313,6 @@ def _groups(batch: pa.RecordBatch, config: Config) -> Int64Array:
             meets &= held.to_numpy(zero_copy_only=False)
         found[meets] = position
     return found
-
-
-def _named(series: PackedSeries, key: Sequence[str], items: Sequence[str]) -> npt.NDArray[np.bool_]:
-    columns: list[Any] = [series.facts[name] for name in key]
-    names = columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, ITEM_SEPARATOR)
-    return np.asarray(pc.is_in(names, pa.array(list(items), pa.string())).to_numpy(zero_copy_only=False))
 
 
 __all__ = ["DeepSource", "JoinedRun", "check_predictor", "find_run", "metadata_of", "not_done", "open_source"]

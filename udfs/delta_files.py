@@ -5,7 +5,7 @@ For the GPU job. It reads at a version, and writes in one commit that replaces w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -83,23 +83,48 @@ def _has_deletion_vectors(table: DeltaTable) -> bool:
     return found is None or pa.table(found()).num_rows > 0
 
 
-def read_files(table: DeltaTable, columns: Sequence[str]) -> Iterator[pa.Table]:
+def rows_by(table: DeltaTable, partition: str) -> dict[Any, int]:
+    """The number of rows of each value of a partition column."""
+    found: dict[Any, int] = {}
+    for action in _actions(table, [partition]):
+        rows = pq.read_metadata(_place(table, action)).num_rows
+        found[action[partition]] = found.get(action[partition], 0) + rows
+    return found
+
+
+def read_files(
+    table: DeltaTable, columns: Sequence[str], where: Mapping[str, Collection[Any]] | None = None
+) -> Iterator[pa.Table]:
     """The columns of a table, file by file in the order of their names; a column that a file lacks is absent, but for
-    partition columns, which are not in the files and come from Delta's log."""
+    partition columns, which are not in the files and come from Delta's log. where: values of partition columns, only
+    files that have one of them are read."""
+    where = where or {}
+    partitions = [c for c in table.metadata().partition_columns if c in columns or c in where]
     schema = pa.schema(table.schema().to_arrow())
-    actions = pa.table(table.get_add_actions(flatten=True))
-    partitions = [c for c in table.metadata().partition_columns if c in columns]
-    names = ["path", *(f"partition.{c}" for c in partitions)]
-    if not actions.num_rows:
-        return
-    for action in sorted(actions.select(names).to_pylist(), key=lambda a: str(a["path"])):
-        opened = pq.ParquetFile(Path(_root(table)) / unquote(str(action["path"])))
+    for action in _actions(table, partitions):
+        if any(action[name] not in values for name, values in where.items()):
+            continue
+        opened = pq.ParquetFile(_place(table, action))
         there = opened.schema_arrow.names
         rows = opened.read(columns=[c for c in columns if c.split(".")[0] in there and c not in partitions])
         for name in partitions:
-            value = pa.scalar(action[f"partition.{name}"]).cast(schema.field(name).type)
-            rows = rows.append_column(name, pa.repeat(value, opened.metadata.num_rows))
+            if name in columns:
+                value = pa.scalar(action[name]).cast(schema.field(name).type)
+                rows = rows.append_column(name, pa.repeat(value, opened.metadata.num_rows))
         yield rows
+
+
+def _actions(table: DeltaTable, partitions: Sequence[str]) -> list[dict[str, Any]]:
+    """The files of a table in the order of their paths: `path` and the values of partition columns."""
+    actions = pa.table(table.get_add_actions(flatten=True))
+    if not actions.num_rows:
+        return []
+    chosen = actions.select(["path", *(f"partition.{c}" for c in partitions)]).rename_columns(["path", *partitions])
+    return sorted(chosen.to_pylist(), key=lambda a: str(a["path"]))
+
+
+def _place(table: DeltaTable, action: Mapping[str, Any]) -> Path:
+    return Path(_root(table)) / unquote(str(action["path"]))
 
 
 def _root(table: DeltaTable) -> str:

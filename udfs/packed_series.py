@@ -6,7 +6,7 @@ stand in for what an earlier one has behind its own end, and what holds for a se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +78,18 @@ class PackedSeries:
 
 
 def read_series(
-    table: DeltaTable, key: Sequence[str], related: Sequence[str], metadata: Sequence[str]
+    table: DeltaTable,
+    key: Sequence[str],
+    related: Sequence[str],
+    metadata: Sequence[str],
+    where: Mapping[str, Collection[Any]] | None = None,
 ) -> PackedSeries:
-    """All series of the table `series`."""
+    """The series of the table `series`: all, or those whose partition columns have one of the values of `where`."""
     wanted = [*key, "bucket", "segment", "start", "target", LIFECYCLE, f"profile.{DEMAND}"]
     wanted += [*(f"related.{name}" for name in related), *(f"metadata.{name}" for name in metadata)]
     facts: dict[str, list[pa.Array]] = {}
     start, flat = [], {name: ([], []) for name in ("target", *related)}  # type: ignore[var-annotated]
-    for rows in read_files(table, wanted):
+    for rows in read_files(table, wanted, where):
         one = {name: _whole(rows.column(name)) for name in rows.column_names}
         n = rows.num_rows
         texts = {k: one[k] for k in key} | {LIFECYCLE: one[LIFECYCLE], DEMAND: _field(one, "profile", DEMAND, n)}

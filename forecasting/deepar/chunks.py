@@ -54,13 +54,12 @@ class Order:
 
     def __init__(self, weights: Sequence[float]) -> None:
         """weights: of each chunk, at least one above 0."""
-        self._cumulated = list(accumulate(weights))
-        self._weights = list(weights)
+        total = sum(weights)
+        self._shares = [weight / total for weight in weights]
+        self._cumulated = list(accumulate(self._shares))
 
     def __call__(self, epoch: int) -> int:
         """The chunk of an epoch, counted from 0; never one without weight."""
-        place = (0.5 + epoch * _GOLDEN) % 1.0 * self._cumulated[-1]
-        chosen = next((k for k, end in enumerate(self._cumulated) if place < end and self._weights[k] > 0), None)
-        if chosen is None:  # rounding at the end
-            chosen = max(k for k, weight in enumerate(self._weights) if weight > 0)
-        return chosen
+        place = (0.5 + epoch * _GOLDEN) % 1.0
+        some = [k for k, share in enumerate(self._shares) if share > 0]
+        return next((k for k in some if place < self._cumulated[k]), some[-1])  # the last: rounding

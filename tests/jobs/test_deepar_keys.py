@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -18,22 +16,17 @@ from jobs.model_folder import load_model  # noqa: E402
 from jobs.predict_deepar import predict  # noqa: E402
 from jobs.train_deepar import shared_keys, train, training_set  # noqa: E402
 from udfs.deep_source import open_source  # noqa: E402
+from udfs.series_chunks import Survey  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
-class Rows(SimpleNamespace):
-    """As much of the packed series as is asked."""
-
-    def __len__(self) -> int:
-        return len(self.facts["item_id"])
-
-
 def test_what_ten_series_share_is_a_category() -> None:
     items, stores = [f"i{k // 8}" for k in range(40)], [f"s{k % 4}" for k in range(40)]
-    rows: Any = Rows(facts={"item_id": pa.array(items), "store": pa.array(stores)})  # 8 and 10 series a value
-    assert shared_keys(rows, ["item_id", "store"]) == ["store"]
-    assert shared_keys(rows, ["item_id"]) == []  # a key of one column has a value a series
+    values = {"item_id": pa.array(sorted(set(items))), "store": pa.array(sorted(set(stores)))}
+    survey = Survey(len(items), 1, 0, 0, values)  # 8 and 10 series a value
+    assert shared_keys(survey, ["item_id", "store"]) == ["store"]
+    assert shared_keys(survey, ["item_id"]) == []  # a key of one column has a value a series
 
 
 def test_a_named_key_column_is_read(tmp_path: Path) -> None:

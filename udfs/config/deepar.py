@@ -63,6 +63,11 @@ class DeepARConfig(Settings):
     per_window: bool = False
     """Before the backtests train a model for every window, on what that window sees, instead of one that saw only
     what the earliest sees. It costs a training a window; backtests are then as good as what they stand for."""
+    series_at_once: int | None = Field(default=None, ge=1)
+    """Series in memory and on the device at once, for sets that are larger than these; null: all. Whole buckets of the
+    lake are read together, one at least (`lake.buckets`), and the next ones while a training goes on: there are two
+    such chunks at a time. Each epoch draws from one chunk, so there should be several epochs a chunk. Predictions are
+    made chunk by chunk too; `tune-deepar` and scenarios read all series."""
     checkpoint_seconds: float = Field(default=60.0, ge=0)
     """Seconds between checkpoints; 0: one after every epoch."""
     tuning: DeepARTuning = DeepARTuning()
