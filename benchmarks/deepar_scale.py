@@ -58,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--price", type=float, default=0.10, help="dollars an hour for the machine")
     parser.add_argument("--at-once", type=int, help="deepar.series_at_once; all unless given")
+    parser.add_argument("--train-only", action="store_true", help="leave predict-deepar out")
     parser.add_argument("--lake", type=Path, help="folder of the lake; a temporary one that is removed unless given")
     return parser.parse_args()
 
@@ -121,6 +122,7 @@ def config_of(folder: Path, options: argparse.Namespace) -> Config:
                 "num_samples": options.samples,
                 "likelihood": "negative-binomial",
                 "device": options.device,
+                "series_at_once": options.at_once,
             },
         }
     )
@@ -219,11 +221,13 @@ def main() -> None:
         begun = time.perf_counter()
         trained = train(config, on_epoch=epoch_lines(Console()))
         done("train-deepar", begun)
+        row = trained.row
+        print(f"training itself {row['seconds']:.1f} s, {row['windows_per_second']:,.0f} windows a second")
+        if options.train_only:
+            return
         begun = time.perf_counter()
         answer = predict(config, predictor="first", run_id="scale")
         done("predict-deepar", begun)
-        row = trained.row
-        print(f"training itself {row['seconds']:.1f} s, {row['windows_per_second']:,.0f} windows a second")
         print(f"{options.series:,} series of {options.length} points on {row['device']}: {dict(answer.rows)}")
         if row["device"] == "cuda":
             print(
