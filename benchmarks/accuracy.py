@@ -95,7 +95,7 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
         "forecast_start": info.get("forecast_start", "per_series"),
         "horizon": dataset.horizon,
         "quantiles": LEVELS,
-        "models": {name: OPTIONS.get(name, {}) for name in PRESETS[preset]},
+        "models": {name: OPTIONS.get(name, {}) for name in PRESETS[preset]} | elasticities(dataset, preset),
         "covariates": covariates,
         "backtest": dataset.backtest(),
         "evaluation": {"mase_season_length": dataset.mase_season},
@@ -104,6 +104,17 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
         "seed": 7,
         "deepar": section,
     }
+
+
+def elasticities(dataset: Dataset, preset: str) -> dict[str, dict[str, Any]]:
+    """Where there are covariates, one more arima: of logarithms, of the target and of those that are above 0 in all of
+    the history. A price, a holiday and an advertisement then change demand by a share."""
+    if "arima" not in PRESETS[preset] or not dataset.has("related") or not dataset.known:
+        return {}
+    table = pd.read_parquet(dataset.folder / "related.parquet", columns=["timestamp", *dataset.known])
+    seen = table[table["timestamp"] <= dataset.history()["timestamp"].max()]
+    positive = [name for name in dataset.known if (seen[name].dropna() > 0).all()]
+    return {"arima+log": {"box_cox": 0.0, "log_regressors": positive}}
 
 
 def items(dataset: Dataset) -> tuple[dict[str, Any], list[str]]:

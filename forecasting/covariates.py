@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numba
@@ -47,11 +48,14 @@ def related_names(batch: SeriesBatch, options: RegressionHyperparameters) -> tup
     return tuple(name for name in batch.related if name in named or name not in own)
 
 
-def regressors(batch: SeriesBatch, options: RegressionHyperparameters, horizon: int = 0) -> Regressors:
+def regressors(
+    batch: SeriesBatch, options: RegressionHyperparameters, horizon: int = 0, *, logarithms: Collection[str] = ()
+) -> Regressors:
     """The columns that the options ask for, through `horizon` periods after the end of each series.
 
-    A missing value of a related series takes the latest one before it, in front the first one there is; a series
-    without any value has 0. A lagged series has in its first periods what it had first.
+    logarithms: related series of which the logarithms are taken; what is not above 0 counts as missing. A missing
+    value of a related series takes the latest one before it, in front the first one there is; a series without any
+    value has 0. A lagged series has in its first periods what it had first.
     """
     names = related_names(batch, options)
     holidays = batch.holidays if options.use_holidays else None
@@ -62,7 +66,8 @@ def regressors(batch: SeriesBatch, options: RegressionHyperparameters, horizon: 
     for k, name in enumerate(names):
         column = batch.related[name]
         visible = batch.lengths if not column.known_in_future else lengths
-        _fill_related(column.values, column.offsets, visible, options.lags.get(name, 0), offsets, values, k)
+        given = logarithm(column.values) if name in logarithms else column.values
+        _fill_related(given, column.offsets, visible, options.lags.get(name, 0), offsets, values, k)
     if holidays is not None:
         _fill_holidays(holidays.values, holidays.group, holidays.first, batch.start, offsets, values, len(names))
     return Regressors(
@@ -72,6 +77,11 @@ def regressors(batch: SeriesBatch, options: RegressionHyperparameters, horizon: 
         values=read_only(values),
         offsets=read_only(offsets),
     )
+
+
+def logarithm(values: FloatArray) -> FloatArray:
+    """The natural logarithm, NaN for what is not above 0."""
+    return read_only(np.log(values, out=np.full(values.shape, np.nan), where=values > 0))
 
 
 @numba.njit(cache=True)

@@ -11,6 +11,13 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+# Small queries: to compile them, to Java and then to the best machine code, takes longer than they do. (The tests of
+# the demo and of spark-submit have sessions of their own, as a user's.)
+SMALL_QUERIES = {
+    "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -29,6 +36,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
     session = open_session(
         settings={
+            **SMALL_QUERIES,
             "spark.master": "local[2,4]",
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
             "spark.sql.shuffle.partitions": "2",

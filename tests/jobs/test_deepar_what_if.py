@@ -185,7 +185,7 @@ def test_features_are_made_of_the_changed_prices(config: Config, tmp_path: Path)
 
     source = open_source(config)
     spec = source.spec("forecast")
-    made = source.batch(0, len(source.series))
+    made = source.batch(source.series, 0, len(source.series))
     plain = prepare(made, spec).series
     changed = prepare(made, replace(spec, scenario=Scenario("s", (Change("price", "*", 0.5),)))).series
     for i, key in enumerate(plain.keys):

@@ -90,7 +90,7 @@ def test_settings_are_judged_before_the_backtests(config: Config, whole: Any) ->
     from udfs.deep_source import metadata_of
 
     model, _ = open_model(moved, trained.model_id, "cpu")
-    made = source.batch(0, len(source.series))
+    made = source.batch(source.series, 0, len(source.series))
     metadata = metadata_of(made, np.arange(len(batch)), ["region"], ["area"])
     from udfs.parts import prepare
 

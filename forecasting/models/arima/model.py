@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +79,14 @@ class Arima(Model):
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
         z = ndtri(np.asarray(quantiles, dtype=np.float64))
         return _at(fitted, fitted.parameters, horizon, z)
+
+    def problems(self, hyperparameters: ArimaHyperparameters, related: Mapping[str, bool], horizon: int) -> list[str]:
+        """As every family's, and logarithms of what is no related series."""
+        unknown = [name for name in hyperparameters.log_regressors if name not in related]
+        listed = sorted(related) or "none"
+        return super().problems(hyperparameters, related, horizon) + [
+            f"log_regressors: {name!r} is not a related series of the data; there are {listed}" for name in unknown
+        ]
 
     def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
         """Normal for the values w as they were fitted, and |dw / dy| (Box and Cox 1964, "An analysis of
@@ -177,7 +185,7 @@ def _at(fitted: Fitted, parameters: FloatArray, horizon: int, z: FloatArray) -> 
 def design(rows: Rows, options: ArimaHyperparameters, horizon: int = 0) -> layout.Columns:
     """The regressors of every series, over its history and the horizon."""
     batch = rows.batch
-    own = regressors(batch, options, horizon)
+    own = regressors(batch, options, horizon, logarithms=options.log_regressors)
     fourier = options.fourier(rows.season_length)
     return layout.Columns(
         own=own.values,

@@ -63,6 +63,9 @@ class ArimaHyperparameters(RegressionHyperparameters):
     for the true one, as R and statsforecast do."""
     box_cox: float | Literal["auto"] | None = Field(default=None)
     """Power of a Box-Cox transform of positive series, auto for Guerrero's choice."""
+    log_regressors: tuple[str, ...] = ()
+    """Related series that enter by their logarithm, a price above all: with `box_cox: 0` its coefficient is the
+    elasticity. Values that are not above 0 count as missing."""
     bias_adjust: bool = True
     """Whether the mean of a transformed series is that of the forecast's distribution (to second order) and not its
     median."""
