@@ -24,6 +24,7 @@ from forecasting.models.densities import normal_log_density
 SMALLEST_POWER, LARGEST_POWER = -2.0, 2.0
 LARGEST = 1e100
 """Values, in units of the series' mean, and transformed ones: far beyond any forecast, below the largest number."""
+LARGEST_SUM = 1e3
 _OUTER = 0.95
 
 
@@ -199,6 +200,21 @@ def back(
     low, high = (untransformed(_cut(m + z * s, m, s, lam), lam) for z in ndtri((1.0 - _OUTER, _OUTER)))
     out_mean[rows] = scale * np.clip(y, low, high)
     return out_mean, out_quantiles
+
+
+def parts_back(parts: FloatArray, y: FloatArray, unit: float, power: float, horizon: int, rest: int) -> None:
+    """The parts of a transformed row in place to parts of y: each is what it adds to the sum of those before it.
+
+    parts [T, C]: the remainder last. y [T]: the values, then the mean of the `horizon` last periods, whose remainder
+    is 0: what the mean has beyond the sum goes to part `rest`. Sums that the transform does not reach, or hardly, are
+    held at LARGEST_SUM times the largest of y, so that the parts still add up.
+    """
+    sums = unit * untransformed(np.cumsum(parts[:, :-1], axis=1), np.array(power))
+    sums = np.minimum(sums, LARGEST_SUM * np.nanmax(y))
+    beyond = y - sums[:, -1]
+    parts[:, :-1] = np.diff(sums, axis=1, prepend=0.0)
+    parts[:-horizon, -1] = beyond[:-horizon]
+    parts[-horizon:, rest] += beyond[-horizon:]
 
 
 def log_density(

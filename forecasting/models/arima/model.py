@@ -110,16 +110,15 @@ class Arima(Model):
         )
         return replace(fitted, rows=rows, parameters=parameters, states=states)
 
-    def components(self, fitted: Fitted, horizon: int) -> Components | None:
+    def components(self, fitted: Fitted, horizon: int) -> Components:
         """level (what the errors of the regression were expected to be, constant included), a part a regressor,
-        holiday and Fourier season, remainder (one-step errors). None with a Box-Cox transform: parts do not add up.
+        holiday and Fourier season, remainder (one-step errors). With a Box-Cox transform each is what it adds to those
+        before it.
 
         One-step errors come from the final gain run from the row's begin, so the first season's are rough.
         """
         rows, options = fitted.rows, fitted.hyperparameters
         assert isinstance(options, ArimaHyperparameters)
-        if options.box_cox is not None:
-            return None
         columns = design(rows, options, horizon)
         own = regressors(rows.batch, options)
         seasons = options.fourier(rows.season_length)
@@ -138,10 +137,16 @@ class Arima(Model):
             np.ascontiguousarray(fitted.parameters),
             np.ascontiguousarray(fitted.states),
             np.ascontiguousarray(fitted.state_offsets),
-            self.predict(fitted, horizon, (0.5,)).mean,
+            _at(fitted, horizon, np.zeros(1)).mean,
             values,
             offsets,
         )
+        unit, power = fitted.parameters[:, layout.UNIT], fitted.parameters[:, layout.BOX_COX]
+        bent = np.flatnonzero(~np.isnan(power))
+        mean = self.predict(fitted, horizon, (0.5,)).mean if len(bent) else np.empty((0, 0))
+        for r in bent:
+            y = np.r_[rows.batch.values[rows.begin[r] : rows.end[r]], mean[r]]
+            box_cox.parts_back(values[offsets[r] : offsets[r + 1]], y, unit[r], power[r], horizon, 0)
         return Components(names, values, offsets)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.box_cox import untransformed
+from forecasting.models.box_cox import parts_back
 from forecasting.models.contract import Rows
 from forecasting.models.ets.growth import HELD_SHARE, grown
 from forecasting.models.ets.rows import ALPHA, BETA, BOX_COX, FORM, GAMMA, LEVEL_0, PHI, SEASON_LENGTH, SLOPE_0, UNIT
@@ -17,7 +17,6 @@ from forecasting.models.ets.starts import N_FORMS
 
 LEVEL, TREND, SEASON, REMAINDER = range(4)
 CLOSE = 1e-6
-LIMIT = 1e3
 
 
 @numba.njit(cache=True)
@@ -104,21 +103,14 @@ def take_apart(
 
 
 def back_apart(rows: Rows, parameters: FloatArray, mean: FloatArray, out: FloatArray, offsets: Int64Array) -> None:
-    """Parts of transformed rows in place to parts in the unit of the data: each is what it adds to those before it.
+    """Parts of transformed rows in place to parts in the unit of the data (`box_cox.parts_back`).
 
     out [T, 4], offsets [R + 1]: what `take_apart` made of the transformed values. mean [R, H] in the data's unit: what
-    it has beyond the states' own path goes to the last of the parts that the form has. A sum of parts that the
-    transform does not reach, or hardly, is held at LIMIT times the largest value.
+    it has beyond the states' own path goes to the last of the parts that the form has.
     """
-    horizon = mean.shape[1]
     for r in np.flatnonzero(~np.isnan(parameters[:, BOX_COX])):
         y = np.r_[rows.batch.values[rows.begin[r] : rows.end[r]], mean[r]]
-        parts, p = out[offsets[r] : offsets[r + 1]], parameters[r]
-        sums = p[UNIT] * untransformed(np.cumsum(parts[:, :REMAINDER], axis=1), p[BOX_COX])
-        sums = np.minimum(sums, LIMIT * np.nanmax(y))
-        parts[:, :REMAINDER] = np.diff(sums, axis=1, prepend=0.0)
-        rest = y - sums[:, -1]
-        parts[:-horizon, REMAINDER] = rest[:-horizon]
-        form = int(p[FORM])
+        form = int(parameters[r, FORM])
         last = SEASON if form % 3 > 0 else (TREND if form % 9 // 3 > 0 else LEVEL)
-        parts[-horizon:, last] += rest[-horizon:]
+        part = out[offsets[r] : offsets[r + 1]]
+        parts_back(part, y, parameters[r, UNIT], parameters[r, BOX_COX], mean.shape[1], last)

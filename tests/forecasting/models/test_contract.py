@@ -373,12 +373,7 @@ def test_a_refit_counts_and_keeps_to_the_evaluation_limit(model: str) -> None:
     assert_sound(limited.predict(4, LEVELS, fallback=False))
 
 
-TAKEN_APART = [
-    m
-    for m in MODELS
-    if type(get_model(MODELS[m][0])).components is not Model.components
-    and m != "arima Box-Cox"  # None: what regressors add is known for transformed values only
-]
+TAKEN_APART = [m for m in MODELS if type(get_model(MODELS[m][0])).components is not Model.components]
 
 
 @pytest.mark.parametrize("model", TAKEN_APART)
