@@ -3,8 +3,9 @@
 Box and Cox (1964), "An analysis of transformations": with y in units of its mean, x = (y^power - 1) / power, or log y
 for a power of 0. What ends the transform's range, x = -1 / power, ends the law too. With a power above 0 it is y = 0,
 which gets the probability that the normal law has beyond it. With one below 0 it is y = infinity, and the law is cut
-there: its quantiles stay finite. It has no mean then, so the second-order one is held to the quantiles 0.05 and 0.95,
-as it is with any power (where it leaves them the deviation is far too large for two orders).
+there: its quantiles stay finite. From -1 to 0 it has no mean then (P(Y > y) falls as y^power), so the second-order one
+is held to the quantiles 0.05 and 0.95, as it is with any power (where it leaves them the deviation is far too large for
+two orders).
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def guerrero(y: FloatArray, n: int, m: int) -> float:
     the smallest coefficient of variation of s / mean^(1 - power). Guerrero (1993), "Time-series analysis supported by
     power transformations". y [n], positive, may have gaps.
 
-    R begins at -1. Laws of powers below 0 have no mean, and forecast worse: see docs/models.md."""
+    R begins at -1. Laws of powers from -1 to 0 have no mean, and forecast worse: see docs/models.md.
+    """
     span = max(m, 2)
     blocks = n // span
     best, best_power = np.inf, 1.0
@@ -106,7 +108,7 @@ def choose_rows(
                 last = t + 1
                 count += 1
                 low, high = min(low, values[t]), max(high, values[t])
-        if not settled[r]:
+        if count == 0 or low == high or not settled[r]:
             unit[r], power[r] = np.nan, np.nan
         if count == 0 or low == high:
             continue

@@ -171,6 +171,8 @@ def test_a_refit_on_values_that_refuse_the_transform_is_a_fit() -> None:
     after, fresh = fit(of([y]), "ets", box_cox=0.2).refit(newer), fit(newer, "ets", box_cox=0.2)
     np.testing.assert_array_equal(after.numbers.parameters, fresh.numbers.parameters)
     assert after.predict(H).reason[0] == "not_positive"
+    zeros = fit(of([y]), "ets", box_cox=0.2).refit(of([np.zeros(len(y) + 3)])).predict(H, fallback=False)
+    assert (zeros.reason[0], zeros.mean.any()) == ("constant", False)
     again = after.refit(newer)
     assert np.isnan(column(again, "box_cox")[0])
     assert again.predict(H).reason[0] == "not_positive"
