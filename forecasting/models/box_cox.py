@@ -4,8 +4,8 @@ Box and Cox (1964), "An analysis of transformations": with y in units of its mea
 for a power of 0. What ends the transform's range, x = -1 / power, ends the law too. With a power above 0 it is y = 0,
 which gets the probability that the normal law has beyond it. With one below 0 it is y = infinity, and the law is cut
 there: its quantiles stay finite. From -1 to 0 it has no mean then (P(Y > y) falls as y^power), so the second-order one
-is held to the quantiles 0.05 and 0.95, as it is with any power (where it leaves them the deviation is far too large for
-two orders).
+is held to the quantiles 0.05 and 0.95. So it is with any power: where it leaves them, the deviation is far too large
+for two orders.
 """
 
 from __future__ import annotations
