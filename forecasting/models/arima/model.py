@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import boxcox, log_ndtr, ndtri
+from scipy.special import ndtri
 
 from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.covariates import regressors
 from forecasting.frequency import Int64Array
+from forecasting.models import box_cox
 from forecasting.models.arima import layout, paths
 from forecasting.models.arima.fourier import CHOOSE, KEPT, LEFT_OUT
 from forecasting.models.arima.options import SEARCH_SPACE, ArimaHyperparameters
 from forecasting.models.arima.rows import fit_rows
 from forecasting.models.arima.taken_apart import take_apart
 from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
-from forecasting.models.densities import WIDE, moments, normal_log_density
+from forecasting.models.densities import WIDE, moments
 from forecasting.models.reasons import (
     CONSTANT,
     EVALUATION_LIMIT,
@@ -77,8 +78,15 @@ class Arima(Model):
         return _fit(rows, fitted.hyperparameters, np.array(fitted.parameters), _terms(fitted))
 
     def predict(self, fitted: Fitted, horizon: int, quantiles: Sequence[float]) -> RawForecast:
+        options, power = fitted.hyperparameters, fitted.parameters[:, layout.BOX_COX]
+        assert isinstance(options, ArimaHyperparameters)
         z = ndtri(np.asarray(quantiles, dtype=np.float64))
-        return _at(fitted, fitted.parameters, horizon, z)
+        if np.isnan(power).all():
+            return _at(fitted, horizon, z)
+        raw = _at(fitted, horizon, np.r_[z, 0.0, WIDE])
+        mean, deviation = moments(raw.quantiles[..., -2:])
+        unit, bias_adjust = fitted.parameters[:, layout.UNIT], options.bias_adjust
+        return RawForecast(*box_cox.back(mean, deviation, raw.quantiles[..., :-2], unit, power, bias_adjust))
 
     def problems(self, hyperparameters: ArimaHyperparameters, related: Mapping[str, bool], horizon: int) -> list[str]:
         """As every family's, and logarithms of what is no related series."""
@@ -89,26 +97,10 @@ class Arima(Model):
         ]
 
     def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
-        """Normal for the values w as they were fitted, and |dw / dy| (Box and Cox 1964, "An analysis of
-        transformations", section 3).
-
-        A power above 0 leaves some probability for what the normal law puts below the smallest transformed value:
-        the forecast is zero there, and so at y = 0 this is the log of that probability.
-        """
-        unscaled = np.array(fitted.parameters)
-        unscaled[:, layout.UNIT], unscaled[:, layout.BOX_COX] = 1.0, np.nan
-        mean, deviation = moments(_at(fitted, unscaled, actual.shape[1], np.array([0.0, WIDE])).quantiles)
-        unit, power = fitted.parameters[:, layout.UNIT, None], fitted.parameters[:, layout.BOX_COX, None]
-        bent = ~np.isnan(power)
-        y, lam = actual / unit, np.where(bent, power, 1.0)
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            above = np.where(y > 0, y, np.nan)
-            slope = np.where(bent, (lam - 1.0) * np.log(above), 0.0)
-            out = normal_log_density(mean, deviation, np.where(bent, boxcox(above, lam), y)) + slope - np.log(unit)
-            at_zero = log_ndtr((-1.0 / lam - mean) / deviation)
-        mass = np.where((actual == 0) & (lam > 0), at_zero, -np.inf)
-        fits = np.isfinite(mean) & (deviation > 0) & ~np.isnan(actual)
-        return np.asarray(np.where(bent & (actual <= 0) & fits, mass, out))
+        """Normal, for the transformed values where there is a Box-Cox transform (see `box_cox.log_density`)."""
+        mean, deviation = moments(_at(fitted, actual.shape[1], np.array([0.0, WIDE])).quantiles)
+        unit, power = fitted.parameters[:, layout.UNIT], fitted.parameters[:, layout.BOX_COX]
+        return box_cox.log_density(mean, deviation, actual, unit, power)
 
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         assert isinstance(fitted.hyperparameters, ArimaHyperparameters)
@@ -126,16 +118,15 @@ class Arima(Model):
         )
         return replace(fitted, rows=rows, parameters=parameters, states=states)
 
-    def components(self, fitted: Fitted, horizon: int) -> Components | None:
+    def components(self, fitted: Fitted, horizon: int) -> Components:
         """level (what the errors of the regression were expected to be, constant included), a part a regressor,
-        holiday and Fourier season, remainder (one-step errors). None with a Box-Cox transform: parts do not add up.
+        holiday and Fourier season, remainder (one-step errors). With a Box-Cox transform each is what it adds to those
+        before it.
 
         One-step errors come from the final gain run from the row's begin, so the first season's are rough.
         """
         rows, options = fitted.rows, fitted.hyperparameters
         assert isinstance(options, ArimaHyperparameters)
-        if options.box_cox is not None:
-            return None
         columns = design(rows, options, horizon)
         own = regressors(rows.batch, options)
         seasons = options.fourier(rows.season_length)
@@ -154,15 +145,21 @@ class Arima(Model):
             np.ascontiguousarray(fitted.parameters),
             np.ascontiguousarray(fitted.states),
             np.ascontiguousarray(fitted.state_offsets),
-            self.predict(fitted, horizon, (0.5,)).mean,
+            _at(fitted, horizon, np.zeros(1)).mean,
             values,
             offsets,
         )
+        unit, power = fitted.parameters[:, layout.UNIT], fitted.parameters[:, layout.BOX_COX]
+        bent = np.flatnonzero(~np.isnan(power))
+        mean = self.predict(fitted, horizon, (0.5,)).mean if len(bent) else np.empty((0, 0))
+        for r in bent:
+            y = np.r_[rows.batch.values[rows.begin[r] : rows.end[r]], mean[r]]
+            box_cox.parts_back(values[offsets[r] : offsets[r + 1]], y, unit[r], power[r], horizon, 0)
         return Components(names, values, offsets)
 
 
-def _at(fitted: Fitted, parameters: FloatArray, horizon: int, z: FloatArray) -> RawForecast:
-    """Mean and quantiles at normal deviates z [Q]."""
+def _at(fitted: Fitted, horizon: int, z: FloatArray) -> RawForecast:
+    """Mean and quantiles at normal deviates z [Q], of the values as they were fitted."""
     n, options = len(fitted.rows), fitted.hyperparameters
     assert isinstance(options, ArimaHyperparameters)
     mean, table = np.full((n, horizon), np.nan), np.full((n, horizon, len(z)), np.nan)
@@ -170,11 +167,10 @@ def _at(fitted: Fitted, parameters: FloatArray, horizon: int, z: FloatArray) -> 
         fitted.rows.end,
         fitted.rows.series,
         design(fitted.rows, options, horizon),
-        np.ascontiguousarray(parameters),
+        np.ascontiguousarray(fitted.parameters),
         np.ascontiguousarray(fitted.states),
         np.ascontiguousarray(fitted.state_offsets),
         z,
-        options.bias_adjust,
         options.mean_uncertainty,
         mean,
         table,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from forecasting.models.arima.polynomials import MAX_LAGS, MAX_SEASONAL
+from forecasting.models.box_cox import Power, check_power
 from forecasting.models.contract import RegressionHyperparameters
 from forecasting.models.ranges import Choice, Number, SearchSpace
 
@@ -61,8 +62,8 @@ class ArimaHyperparameters(RegressionHyperparameters):
     mean_uncertainty: bool = True
     """Whether quantiles carry how unsure the estimated mean or drift is, which counts in short series; false takes it
     for the true one, as R and statsforecast do."""
-    box_cox: float | Literal["auto"] | None = Field(default=None)
-    """Power of a Box-Cox transform of positive series, auto for Guerrero's choice."""
+    box_cox: Power = None
+    """Power of a Box-Cox transform of positive series, auto for Guerrero's choice between 0 and 2."""
     log_regressors: tuple[str, ...] = ()
     """Related series that enter by their logarithm, a price above all: with `box_cox: 0` its coefficient is the
     elasticity. Values that are not above 0 count as missing."""
@@ -76,8 +77,7 @@ class ArimaHyperparameters(RegressionHyperparameters):
             raise ValueError("seasonal_order needs order; give both, or max_seasonal_p and the like for a search")
         if self.order is not None and (self.d is not None or self.seasonal_d is not None):
             raise ValueError("order and seasonal_order already say the differences; leave out d and seasonal_d")
-        if isinstance(self.box_cox, float) and not -2.0 <= self.box_cox <= 2.0:
-            raise ValueError(f"box_cox is {self.box_cox}; it must lie between -2 and 2")
+        check_power(self.box_cox)
         return self
 
     def season_factor(self, season_length: int) -> int:

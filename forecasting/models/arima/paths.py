@@ -38,7 +38,8 @@ from forecasting.models.arima.layout import (
     D,
 )
 from forecasting.models.arima.polynomials import MAX_FREE, MAX_LAGS, MAX_SEASONAL, differencing, multiply_out
-from forecasting.models.arima.prepare import regressor, transformed
+from forecasting.models.arima.prepare import regressor
+from forecasting.models.box_cox import transformed
 
 MOST_POINTS = 500
 """After so many points of ones a filter has come to rest."""
@@ -109,16 +110,6 @@ def _regression(columns: Columns, series: int, t: int, beta: FloatArray) -> floa
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _untransformed(z: float, power: float) -> float:
-    if math.isnan(power):
-        return z
-    if power == 0.0:
-        return math.exp(z)
-    base = power * z + 1.0
-    return base ** (1.0 / power) if base > 0.0 else (0.0 if power > 0.0 else np.inf)
-
-
-@numba.njit(cache=True, error_model="numpy")
 def _mean_moves(n: int, r: int, phi: FloatArray, theta: FloatArray, s: FloatArray) -> None:
     """How the ARMA state [r] after n points changes with the mean: less the state of a series of ones, by the final
     gain."""
@@ -140,12 +131,12 @@ def forecast_rows(
     states: FloatArray,
     offsets: Int64Array,
     z: FloatArray,
-    bias_adjust: bool,
     mean_uncertainty: bool,
     mean: FloatArray,
     quantiles: FloatArray,
 ) -> None:
-    """Fill mean [R, H] and quantiles [R, H, Q] at normal deviates z [Q] for the periods after each row's end."""
+    """Fill mean [R, H] and quantiles [R, H, Q] at normal deviates z [Q] for the periods after each row's end: of the
+    transformed values where there is a Box-Cox transform."""
     horizon, n_size = mean.shape[1], buffer_size(p)
     longest = 0
     for r in range(len(p)):
@@ -165,7 +156,7 @@ def forecast_rows(
         unsure = q[MEAN_ERROR] if mean_uncertainty else 0.0
         if unsure > 0.0:
             _mean_moves(int(q[N_OBS]) - size, r, phi, theta, moved)
-        gap, total, unit = int(q[GAP]), 0.0, q[UNIT]
+        gap, total = int(q[GAP]), 0.0
         for h in range(gap + horizon):
             psi = step(1.0 if h == 0 else 0.0, r, phi, theta, diff, size, 0.0, response)
             total += psi * psi
@@ -176,14 +167,9 @@ def forecast_rows(
             level += _regression(columns, series[row], end[row] + h - gap, beta)
             middle = q[OFFSET] + q[SCALE] * level
             deviation = q[SCALE] * q[SIGMA] * math.sqrt(total + change * change)
-            centre = _untransformed(middle, q[BOX_COX])
-            if bias_adjust and not math.isnan(q[BOX_COX]):
-                bend = (q[BOX_COX] * middle + 1.0) if q[BOX_COX] != 0.0 else 1.0
-                if bend > 0.0:
-                    centre *= 1.0 + deviation * deviation * (1.0 - q[BOX_COX]) / (2.0 * bend * bend)
-            mean[row, h - gap] = unit * centre
+            mean[row, h - gap] = middle
             for j in range(len(z)):
-                quantiles[row, h - gap, j] = unit * _untransformed(middle + z[j] * deviation, q[BOX_COX])
+                quantiles[row, h - gap, j] = middle + z[j] * deviation
 
 
 @numba.njit(cache=True, error_model="numpy")

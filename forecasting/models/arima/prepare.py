@@ -13,46 +13,6 @@ from forecasting.models.arima.layout import Columns
 
 
 @numba.njit(cache=True, error_model="numpy")
-def transformed(y: float, power: float) -> float:
-    """Box and Cox (1964)."""
-    return math.log(y) if power == 0.0 else (y**power - 1.0) / power
-
-
-@numba.njit(cache=True, error_model="numpy")
-def guerrero(y: FloatArray, n: int, m: int) -> float:
-    """The power in [-1, 2] whose transform makes the spread of subseries of a season least dependent on their level:
-    the smallest coefficient of variation of s / mean^(1 - power). Guerrero (1993), "Time-series analysis supported by
-    power transformations". y [n], positive, may have gaps."""
-    span = max(m, 2)
-    blocks = n // span
-    best, best_power = np.inf, 1.0
-    for step in range(61):
-        power = -1.0 + 0.05 * step
-        total, square, count = 0.0, 0.0, 0
-        for b in range(blocks):
-            s1, s2, seen = 0.0, 0.0, 0
-            for t in range(n - (blocks - b) * span, n - (blocks - b - 1) * span):
-                if not math.isnan(y[t]):
-                    s1 += y[t]
-                    s2 += y[t] * y[t]
-                    seen += 1
-            if seen < 2:
-                continue
-            mean = s1 / seen
-            ratio = math.sqrt(max(s2 - seen * mean * mean, 0.0) / (seen - 1)) / mean ** (1.0 - power)
-            total += ratio
-            square += ratio * ratio
-            count += 1
-        if count < 2 or not total > 0.0:
-            return 1.0
-        mean = total / count
-        variation = math.sqrt(max(square / count - mean * mean, 0.0)) / mean
-        if variation < best:
-            best, best_power = variation, power
-    return best_power if abs(best_power) > 1e-9 else 0.0
-
-
-@numba.njit(cache=True, error_model="numpy")
 def standardise(y: FloatArray, n: int, centred: bool) -> tuple[float, float]:
     """Bring y [n], with gaps, to deviation 1 in place; returns what was subtracted and divided by (0: constant)."""
     first, count, total = 0.0, 0, 0.0

@@ -52,7 +52,7 @@ from forecasting.models.arima.polynomials import (
     factors,
     partials,
 )
-from forecasting.models.arima.prepare import guerrero, mark_missing, standardise, transformed, without_regressors
+from forecasting.models.arima.prepare import mark_missing, standardise, without_regressors
 from forecasting.models.arima.room import Room, differenced_columns
 from forecasting.models.arima.search import (
     FINE,
@@ -65,6 +65,7 @@ from forecasting.models.arima.search import (
     tried_none,
     with_constant,
 )
+from forecasting.models.box_cox import guerrero, transformed
 
 ORDER_PLACES = (AR, MA, SEASONAL_AR, SEASONAL_MA)
 FACTOR_PLACES = (0, MAX_LAGS, 2 * MAX_LAGS, 2 * MAX_LAGS + MAX_SEASONAL)

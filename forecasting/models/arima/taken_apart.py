@@ -9,9 +9,10 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.arima.layout import CONSTANT, OFFSET, SCALE, SIGMA, Columns
+from forecasting.models.arima.layout import BOX_COX, CONSTANT, OFFSET, SCALE, SIGMA, UNIT, Columns
 from forecasting.models.arima.paths import buffer_size, step, unfold
 from forecasting.models.arima.prepare import regressor
+from forecasting.models.box_cox import transformed
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -29,7 +30,8 @@ def take_apart(
     out: FloatArray,
     out_offsets: Int64Array,
 ) -> None:
-    """Fill out [T, C]: level first, column k of the regression in part[k], the remainder last.
+    """Fill out [T, C]: level first, column k of the regression in part[k], the remainder last: parts of the
+    transformed values, whose mean is `mean`, where there is a Box-Cox transform.
 
     Periods without enough observations before them to difference by have the level alone and no remainder but 0.
     """
@@ -60,6 +62,8 @@ def take_apart(
             for j in range(size):
                 expected += diff[j] * s[r + j]
             y = values[t]
+            if not math.isnan(q[BOX_COX]):
+                y = transformed(y / q[UNIT], q[BOX_COX]) if y > 0.0 else np.nan
             if math.isnan(y):
                 line[0] = q[OFFSET] + q[SCALE] * expected
                 line[last] = np.nan

@@ -10,13 +10,14 @@ from scipy.special import ndtri
 
 from forecasting.batch import FloatArray, offsets_of
 from forecasting.frequency import Int64Array
+from forecasting.models import box_cox
 from forecasting.models.contract import Blank, Components, Fitted, Model, RawForecast, Rows, kept
-from forecasting.models.densities import WIDE, moments, normal_log_density
+from forecasting.models.densities import WIDE, moments
 from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
 from forecasting.models.ets.options import SEARCH_SPACE, EtsHyperparameters
 from forecasting.models.ets.starts import N_FORMS
-from forecasting.models.ets.taken_apart import take_apart
+from forecasting.models.ets.taken_apart import back_apart, take_apart
 from forecasting.models.reasons import (
     CONSTANT,
     EVALUATION_LIMIT,
@@ -31,6 +32,8 @@ OUTSIDE_BOUNDS = "outside_bounds"
 
 _CRITERIA = ("aicc", "aic", "bic")
 _METHODS = ("auto", "exact", "simulated")
+_WIDE = np.array([0.5, 0.75]), np.array([0.0, WIDE])
+"""Levels and deviates whose quantiles give mean and deviation (`densities.moments`)."""
 
 
 def form_name(code: float) -> str:
@@ -70,6 +73,8 @@ class Ets(Model):
         "n_obs",
         "initial_level",
         "initial_slope",
+        "unit",
+        "box_cox",
     )
 
     def cost_per_point(self, season_length: int) -> float:
@@ -83,11 +88,16 @@ class Ets(Model):
         options = fitted.hyperparameters
         assert isinstance(options, EtsHyperparameters)
         levels = np.asarray(quantiles, dtype=np.float64)
-        return self._at(fitted, horizon, levels, ndtri(levels), options.interval)
+        raw = self._at(fitted, horizon, levels, ndtri(levels), options.interval)
+        unit, power = _transform(fitted)
+        if np.isnan(power).all():
+            return raw
+        wide = self._at(fitted, horizon, *_WIDE, "exact").quantiles
+        return RawForecast(*box_cox.back(raw.mean, moments(wide)[1], raw.quantiles, unit, power, options.bias_adjust))
 
     def log_density(self, fitted: Fitted, actual: FloatArray) -> FloatArray:
-        """Normal with exact moments, before it ends at zero where errors are multiplicative. NaN for rows whose
-        quantiles are those of simulated paths."""
+        """Normal with exact moments, before it ends at zero where errors are multiplicative, and for the transformed
+        values where there is a Box-Cox transform. NaN for rows whose quantiles are those of simulated paths."""
         options = fitted.hyperparameters
         assert isinstance(options, EtsHyperparameters)
         form = np.nan_to_num(fitted.parameters[:, kernels.FORM])
@@ -95,14 +105,14 @@ class Ets(Model):
         law = replace(fitted, parameters=fitted.parameters.copy())
         law.parameters[growing | ((form % 3 == 2) & ~relative), kernels.FORM] = np.nan  # no exact moments
         # Any method but "exact" would simulate here, for a row that is far from its mean.
-        wide = self._at(law, actual.shape[1], np.array([0.5, 0.75]), np.array([0.0, WIDE]), "exact").quantiles
+        wide = self._at(law, actual.shape[1], *_WIDE, "exact").quantiles
         mean, deviation = moments(wide)
         if options.interval == "simulated":
             deviation[:] = np.nan
         with np.errstate(invalid="ignore"):
             far = ~(deviation <= paths.NORMAL_LIMIT * mean) if options.interval == "auto" else ~(mean > 0)
         deviation[relative & far.any(axis=1)] = np.nan
-        return normal_log_density(mean, deviation, actual)
+        return box_cox.log_density(mean, deviation, actual, *_transform(fitted))
 
     def _at(self, fitted: Fitted, horizon: int, levels: FloatArray, z: FloatArray, interval: str) -> RawForecast:
         """Mean and quantiles at levels [Q], with the normal deviates z [Q]."""
@@ -126,9 +136,11 @@ class Ets(Model):
     def update(self, fitted: Fitted, rows: Rows) -> Fitted:
         parameters, states = fitted.parameters.copy(), fitted.states.copy()
         new_points = rows.first_step - fitted.rows.first_step
-        kernels.advance_rows(
-            rows.batch.values, rows.end - new_points, rows.end, parameters, states, fitted.state_offsets
-        )
+        values, begin, end = rows.batch.values, rows.end - new_points, rows.end
+        unit, power = _transform(fitted)
+        if not np.isnan(power).all():
+            values, begin, end = box_cox.bent(values, begin, end, unit, power)
+        kernels.advance_rows(values, np.array(begin), end, parameters, states, fitted.state_offsets)
         return replace(fitted, rows=rows, parameters=parameters, states=states)
 
     def refit(self, fitted: Fitted, rows: Rows) -> Fitted:
@@ -141,16 +153,21 @@ class Ets(Model):
 
     def components(self, fitted: Fitted, horizon: int) -> Components:
         """level, trend, season_<m>, remainder; see `taken_apart`."""
-        rows = fitted.rows
+        rows, (unit, power) = fitted.rows, _transform(fitted)
         offsets = offsets_of(rows.end - rows.begin + horizon)
-        values = np.full((int(offsets[-1]), 4), np.nan)
+        parts = np.full((int(offsets[-1]), 4), np.nan)
         mean = self.predict(fitted, horizon, (0.5,)).mean
         numbers = fitted.parameters.copy(), fitted.states.copy(), fitted.state_offsets.copy()
-        take_apart(rows.batch.values, rows.begin, rows.end, *numbers, mean, values, offsets)
+        if np.isnan(power).all():
+            take_apart(rows.batch.values, rows.begin, rows.end, *numbers, mean, parts, offsets)
+        else:
+            data = box_cox.bent(rows.batch.values, rows.begin, rows.end, unit, power)
+            take_apart(*data, *numbers, self._at(fitted, horizon, *_WIDE, "exact").mean, parts, offsets)
+            back_apart(rows, fitted.parameters, mean, parts, offsets)
         names = "level", "trend", f"season_{rows.season_length}", "remainder"
         if rows.season_length == 1:
-            return Components((*names[:2], names[3]), np.delete(values, 2, axis=1), offsets)
-        return Components(names, values, offsets)
+            return Components((*names[:2], names[3]), np.delete(parts, 2, axis=1), offsets)
+        return Components(names, parts, offsets)
 
 
 def _fit(
@@ -160,10 +177,9 @@ def _fit(
     blank = Blank.of(n)
     parameters, states = np.full((n, kernels.N_PARAMETERS), np.nan), np.zeros((n, 2 + 2 * m))
     flags = np.zeros(n, dtype=np.int64)
+    data, unit, power, refused = _bent(rows, options, earlier)
     kernels.fit_rows(
-        rows.batch.values,
-        rows.begin,
-        rows.end,
+        *data,
         m,
         options.forms(),
         options.limits(m),
@@ -177,8 +193,37 @@ def _fit(
         flags,
         blank.evaluations,
     )
+    parameters[:, kernels.UNIT], parameters[:, kernels.BOX_COX] = unit, power
+    flags[refused] |= search.NOT_POSITIVE
     _explain(flags, options, blank)
     return blank.fitted(rows, options, parameters, *kept(states, _widths(parameters, states.shape[1])))
+
+
+def _bent(
+    rows: Rows, options: EtsHyperparameters, earlier: FloatArray
+) -> tuple[tuple[FloatArray, Int64Array, Int64Array], FloatArray, FloatArray, np.ndarray]:
+    """What to fit (values, and where rows begin and end), unit and power of each row's transform, and whether its
+    values refused one, [R]. A row keeps the transform of an earlier estimate; that is struck out (its criterion, in
+    place) where newer values refuse it."""
+    n, data = len(rows), (rows.batch.values, rows.begin, rows.end)
+    unit, power, refused = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, dtype=np.bool_)
+    if options.box_cox is None:
+        return data, unit, power, refused
+    settled = np.zeros(n, dtype=np.bool_)
+    if len(earlier):
+        settled = ~np.isnan(earlier[:, kernels.CRITERION])
+        unit, power = earlier[:, kernels.UNIT].copy(), earlier[:, kernels.BOX_COX].copy()
+    bent_before = settled & ~np.isnan(power)
+    given = options.box_cox if isinstance(options.box_cox, float) else np.nan
+    box_cox.choose_rows(*data, rows.season_length, given, settled, unit, power, refused)
+    if len(earlier):
+        earlier[bent_before & refused, kernels.CRITERION] = np.nan
+    return box_cox.bent(*data, unit, power), unit, power, refused
+
+
+def _transform(fitted: Fitted) -> tuple[FloatArray, FloatArray]:
+    """Unit and power of each row's transform [R]."""
+    return fitted.parameters[:, kernels.UNIT], fitted.parameters[:, kernels.BOX_COX]
 
 
 def _widths(parameters: FloatArray, n_states: int) -> Int64Array:
@@ -189,7 +234,7 @@ def _widths(parameters: FloatArray, n_states: int) -> Int64Array:
 
 
 def _explain(flags: Int64Array, options: EtsHyperparameters, blank: Blank) -> None:
-    season, free = options.form[-1], options.form[-1] == "Z"
+    season, free = options.form[-1], options.form[-1] == "Z" or options.box_cox is not None
     short = [] if season == "N" else [(kernels.SHORT_SEASON, LESS_THAN_TWO_SEASONS)]
     reasons = [
         *short,

