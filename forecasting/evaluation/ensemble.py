@@ -3,7 +3,7 @@
 Averaging quantiles level by level (Vincent averaging; Lichtendahl, Grushka-Cockayne and Winkler 2013, "Is it better to
 average probabilities or quantiles?") keeps the shape of its members. Weights are non-negative and sum to one. A
 segment's come from greedy forward selection with replacement (Caruana and others 2004, "Ensemble selection from
-libraries of models"), a series' from its scores; the two are averaged.
+libraries of models"), bagged (`forecasting.evaluation.bagging`); a series' from its scores; the two are averaged.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ STEPS = 20
 """Draws of the greedy selection: weights are multiples of 1 / STEPS or coarser."""
 GAIN = 1e-4
 """A further draw must lower the loss by this share, or the smaller ensemble stays."""
-SHARPNESS = 20.0
-"""A model whose loss is 10 % larger gets exp(-SHARPNESS log 1.1), about a seventh, of the weight."""
+SHARPNESS = 7.0
+"""A model whose loss is 10 % larger gets exp(-SHARPNESS log 1.1), about half, of the weight."""
 TRIMMED = 0.25
 """Share of the models left out at each end of the trimmed mean."""
 
