@@ -1,11 +1,11 @@
 """What choosing costs beside the models: generated series through `backtest`, then `selection` alone.
 
-    python benchmarks/selection.py [--series 20000] [--length 200] [--windows 3] [--horizon 28] [--models a,b,...]
+    python benchmarks/selection.py [--series 20000] [--length 200] [--windows 3] [--horizon 28] [--models a,b] [--once]
 
 Prints processor seconds (of the JVM, the driver and the Python workers) of the models on all windows, of choosing
 (statistics, segment and series scores, ensemble weights, blending, calibration, their tables), and their ratio; and
 of the metrics beside it. Each step is done twice and the second time counts, but for the models: the first pays for
-the JVM's own compilation.
+the JVM's own compilation. `--once` leaves the second time out: for many series, where that is a small part.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def main() -> None:
     """Generate, run, measure, print."""
     parser = options(__doc__, series=20_000, windows=3, buckets=4)
     parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--once", action="store_true", help="measure each step's first time")
     arguments = parser.parse_args()
     models = arguments.models.split(",")
 
@@ -40,12 +41,13 @@ def main() -> None:
         generate(lake, config, arguments.series, arguments.length)
         with used() as fitted:
             run = backtest(config, spark)
-        derive_selection(lake, run.run_id, config)
-        with used() as chosen:
-            derive_selection(lake, run.run_id, config)
-        derive_metrics(lake, run.run_id, config)
-        with used() as scored:
-            derive_metrics(lake, run.run_id, config)
+        times = 1 if arguments.once else 2
+        for _ in range(times):
+            with used() as chosen:
+                derive_selection(lake, run.run_id, config)
+        for _ in range(times):
+            with used() as scored:
+                derive_metrics(lake, run.run_id, config)
         sys.stdout.write(
             f"{arguments.series:,} series of {arguments.length} points, {arguments.windows} windows, horizon "
             f"{arguments.horizon}, {len(models)} models\n"

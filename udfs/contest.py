@@ -153,11 +153,17 @@ class Standing:
         place = {name: i for i, name in enumerate(self.segments)}
         return np.array([place.get(name, -1) for name in segments], dtype=np.int64)
 
+    def crowd_scores(self, segments: Sequence[str]) -> FloatArray:
+        """The scores of each series' segment, those of all for one without any, [S, M]; NaN for none."""
+        at = self.positions(segments)
+        if not self.segments:
+            return np.full((len(at), len(self.contest.models)), np.nan)
+        return np.where((at >= 0)[:, None], self.crowd.scores[at], self.crowd.overall)
+
     def scores(self, lines: Field, segments: Sequence[str]) -> FloatArray:
         """Each series' shrunken relative losses among the models that compete in its segment, [S, M]."""
         at = self.positions(segments)
-        known = (at >= 0)[:, None]
-        crowd = np.where(known, self.crowd.scores[at], self.crowd.overall) if self.segments else lines.loss * np.nan
+        known, crowd = (at >= 0)[:, None], self.crowd_scores(segments)
         candidates = lines.ran | ~lines.ran.any(axis=1, keepdims=True)
         competes = candidates & (np.where(known, self.eligible[at], True) if self.segments else True)
         mine = np.where(competes, lines.loss, np.nan)

@@ -141,7 +141,8 @@ def _ensemble(
     shared = np.zeros_like(scores)
     if rule.weights is not None and len(rule.weights):
         shared = np.where((at >= 0)[:, None], rule.weights[at], 0.0)
-    weights = series_weights(scores, shared, rule.smallest_weight)
+    crowd = rule.standing.crowd_scores(segments)
+    weights = series_weights(scores, shared, crowd, rule.smallest_weight)
     none = ~(weights > 0).any(axis=1)
     weights[none] = single[none]
     several = (weights > 0).sum(axis=1) > 1

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
-from forecasting.evaluation.ensemble import greedy_weights
+from forecasting.evaluation.bagging import bagged_weights
 from forecasting.evaluation.metrics import Layout
 from forecasting.frequency import Int64Array
 from udfs.arrow import repeated
@@ -138,8 +138,7 @@ def _weights(batch: pa.RecordBatch, contest: Contest, use: Int64Array) -> FloatA
     if not squared:
         forecasts = forecasts[..., _judged(contest)]
     levels, scale = _levels(contest, batch, series, happened)
-    flat = forecasts.reshape(len(forecasts), len(use), -1, forecasts.shape[-1])
-    return greedy_weights(flat, happened.reshape(len(forecasts), -1), levels, scale, squared=squared)
+    return bagged_weights(forecasts, happened, levels, scale, squared=squared)
 
 
 def _judged(contest: Contest) -> list[int]:

@@ -8,9 +8,10 @@ move by it, the median stays. What differs from the paper, and why:
 - Scores are divided by the row's own unit, the width of its interval nearest to 80 %, so that series of all sizes
   share one distribution; it is kept as a histogram per segment, window and block of steps, which adds up over tasks.
 - Errors of one window have causes in common. So each window gives an adjustment of its own, and their mean counts as
-  far as they agree: it is shrunk by 1 - v / mean^2, where v is the variance of that mean (the positive-part rule of
-  James and Stein 1961), and by W / (W + 1), as if one more window had needed none. Narrowing is dearer when wrong than
-  widening, so it is cut by a quarter.
+  far as they agree, with v the variance of that mean. Narrowing is shrunk by 1 - v / mean^2 (the positive-part rule of
+  James and Stein 1961), and by a quarter more, for it is dearer when wrong than widening. One bad window asks for more
+  widening than a good one for narrowing, so the mean of a few is high more often than low: widening is the mean less
+  its standard error, v^(1/2). Both are shrunk by W / (W + 1), as if one more window had needed none.
 - A series that misses more often than its segment takes the adjustment for a higher coverage; see `series_factors`.
 """
 
@@ -151,7 +152,8 @@ def adjustments(counts: FloatArray, intervals: Intervals) -> FloatArray:
     mean = np.where(seen, each, 0.0).sum(axis=1) / np.maximum(windows, 1)
     spread = np.where(seen, (each - mean[:, None]) ** 2, 0.0).sum(axis=1)
     variance = spread / np.maximum(windows * (windows - 1), 1)
-    agreed = np.where(windows > 1, np.maximum(1.0 - variance / np.maximum(mean**2, 1e-300), 0.0), 1.0)
+    doubt = variance / np.maximum(mean**2, 1e-300) * (windows > 1)
+    agreed = np.maximum(1.0 - np.where(mean > 0, np.sqrt(doubt), doubt), 0.0)
     shrunk = mean * agreed * windows / (windows + 1)
     return np.asarray(np.where(shrunk < 0, NARROWING * shrunk, shrunk))
 

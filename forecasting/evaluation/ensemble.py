@@ -3,7 +3,7 @@
 Averaging quantiles level by level (Vincent averaging; Lichtendahl, Grushka-Cockayne and Winkler 2013, "Is it better to
 average probabilities or quantiles?") keeps the shape of its members. Weights are non-negative and sum to one. A
 segment's come from greedy forward selection with replacement (Caruana and others 2004, "Ensemble selection from
-libraries of models"), a series' from its scores; the two are averaged.
+libraries of models"), bagged (`forecasting.evaluation.bagging`); a series' from its scores; the two are averaged.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ STEPS = 20
 """Draws of the greedy selection: weights are multiples of 1 / STEPS or coarser."""
 GAIN = 1e-4
 """A further draw must lower the loss by this share, or the smaller ensemble stays."""
-SHARPNESS = 20.0
-"""A model whose loss is 10 % larger gets exp(-SHARPNESS log 1.1), about a seventh, of the weight."""
+SHARPNESS = 10.0
+"""A model whose loss is 10 % larger gets exp(-SHARPNESS log 1.1), two fifths, of the weight."""
+BEND = 2.0
+"""A model whose score is 0.1 worse for a series than for its segment gets exp(-0.1 BEND) of the segment's weight."""
 TRIMMED = 0.25
 """Share of the models left out at each end of the trimmed mean."""
 
@@ -97,19 +99,22 @@ def _greedy(
             counts[:] = drawn
 
 
-def series_weights(scores: FloatArray, segment: FloatArray, smallest: float) -> FloatArray:
+def series_weights(scores: FloatArray, segment: FloatArray, crowd: FloatArray, smallest: float) -> FloatArray:
     """Weights of each series, float64 [S, M].
 
     scores: [S, M], shrunken relative losses, NaN for a model that is no candidate. segment: [S, M], the weights of the
-    series' segment; all zeros where it has none. Half of the weight follows the scores, exp(-SHARPNESS score), half
-    the segment. smallest: weights below it are dropped, but never the largest. A series without scores at all takes
-    its segment's weights, and all zeros where there are none.
+    series' segment; all zeros where it has none. crowd: [S, M], the segment's scores, NaN for none. Half of the weight
+    follows the scores, exp(-SHARPNESS score), half the segment, bent by what the series' own scores say beyond it,
+    exp(-BEND (score - crowd)): the segment's weights are what is known beforehand, the difference what the series
+    adds. smallest: weights below it are dropped, but never the largest. A series without scores at all takes its
+    segment's weights, and all zeros where there are none.
     """
     candidate = np.isfinite(scores)
     low = np.fmin.reduce(scores, axis=1, keepdims=True, initial=np.inf)
     with np.errstate(invalid="ignore"):
         soft = np.where(candidate, np.exp(-SHARPNESS * (scores - low)), 0.0)
-    shared = np.where(candidate | ~candidate.any(axis=1, keepdims=True), segment, 0.0)
+        bent = segment * np.where(candidate & np.isfinite(crowd), np.exp(-BEND * (scores - crowd)), 1.0)
+    shared = np.where(candidate | ~candidate.any(axis=1, keepdims=True), bent, 0.0)
     weights = _normalised(_normalised(soft) + _normalised(shared))
     largest = weights.max(axis=1, keepdims=True, initial=0.0)
     return _normalised(np.where((weights >= smallest) | (weights == largest), weights, 0.0))

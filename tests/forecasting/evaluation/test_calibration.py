@@ -86,6 +86,21 @@ def test_the_adjustment_is_the_quantile_of_the_scores_shrunk_by_one_window():
             assert table[0, b, i, nominal] == pytest.approx(want, rel=0.03, abs=0.01)
 
 
+@pytest.mark.parametrize("stretches", [(1.5, 2.0, 2.5), (2.0, 2.5), (0.8, 0.7), (0.9, 0.5, 0.6), (3.0, 1.1, 0.9)])
+def test_few_windows_widen_by_a_standard_error_less_and_narrow_by_what_they_agree_on(stretches):
+    """Actuals of each window spread `stretches` times as far as the quantiles say."""
+    rng = np.random.default_rng(4)
+    normal, count = rng.standard_normal((1500, H)), len(stretches)
+    actual = np.concatenate([stretch * normal for stretch in stretches])
+    table, _ = table_of(quantiles_of(np.zeros(actual.shape), 1.0), actual, count)
+    alone = [table_of(quantiles_of(np.zeros(normal.shape), 1.0), s * normal, 1)[0] for s in stretches]
+    each = np.array([2 * np.where(a < 0, a / NARROWING, a) for a in alone])  # one window alone is halved
+    mean, variance = each.mean(axis=0), each.var(axis=0, ddof=1) / count
+    kept = np.where(mean > 0, mean - np.sqrt(variance), NARROWING * (mean - variance / mean))
+    want = np.where(np.sign(kept) == np.sign(mean), kept, 0.0) * count / (count + 1)
+    np.testing.assert_allclose(table, want, rtol=1e-9, atol=1e-12)
+
+
 def test_windows_that_disagree_change_nothing():
     rng = np.random.default_rng(3)
     actual = np.concatenate([rng.normal(0, 2.0, (500, H)), rng.normal(0, 0.4, (500, H))])

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.evaluation.ensemble import (
+    BEND,
     GAIN,
     SHARPNESS,
     STEPS,
@@ -92,17 +93,31 @@ def test_series_weights_are_a_distribution_over_candidates(seed, smallest):
     rng = np.random.default_rng(seed)
     scores = np.where(rng.random((5, 4)) < 0.3, NAN, rng.uniform(0, 1, (5, 4)))
     segment = rng.dirichlet(np.ones(4), 5) * (rng.random((5, 1)) < 0.8)
-    got = series_weights(scores, segment, smallest)
+    crowd = np.where(rng.random((5, 4)) < 0.2, NAN, rng.uniform(0, 1, (5, 4)))
+    got = series_weights(scores, segment, crowd, smallest)
     for i in range(5):
         candidates = [m for m in range(4) if not np.isnan(scores[i, m])]
         soft = {m: np.exp(-SHARPNESS * (scores[i, m] - min(scores[i, candidates]))) for m in candidates}
-        shared = {m: segment[i, m] for m in (candidates or range(4))}
+        beyond = {m: 0.0 if np.isnan(scores[i, m] - crowd[i, m]) else scores[i, m] - crowd[i, m] for m in range(4)}
+        shared = {m: segment[i, m] * np.exp(-BEND * beyond[m]) for m in (candidates or range(4))}
         parts = [{m: v / sum(p.values()) for m, v in p.items()} for p in (soft, shared) if sum(p.values()) > 0]
         want = np.zeros(4)
         for part, m in itertools.product(parts, range(4)):
             want[m] += part.get(m, 0.0) / len(parts)
         want[(want < smallest) & (want < want.max())] = 0.0
         np.testing.assert_allclose(got[i], want / want.sum() if want.any() else want, atol=1e-12)
+
+
+def test_a_series_moves_its_segments_weights_by_what_it_adds_to_the_segments_scores():
+    segment, crowd = np.array([[0.5, 0.5, 0.0]] * 3), np.array([[0.0, 0.3, 0.1]] * 3)
+    same, worse, silent = crowd[0], np.array([0.0, 0.8, 0.1]), np.full(3, NAN)
+    scores = np.array([same, worse, silent])
+    got = series_weights(scores, segment, crowd, 0.0)
+    soft = np.exp(-SHARPNESS * scores) / np.exp(-SHARPNESS * scores).sum(axis=1, keepdims=True)
+    odds = np.exp(-BEND * 0.5)
+    np.testing.assert_allclose(got[0], (soft[0] + segment[0]) / 2)
+    np.testing.assert_allclose(got[1], (soft[1] + np.array([1, odds, 0]) / (1 + odds)) / 2)
+    np.testing.assert_allclose(got[2], segment[2])
 
 
 def test_a_blend_is_the_weighted_mean_of_what_is_finite():
