@@ -358,7 +358,8 @@ def test_an_item_for_which_every_model_fails_is_helped_and_said_so(spark: SparkS
     models = {"user_models:chokes_on_13": {}, "user_models:answers_wrongly": {}}
     config = load_config(settings(tmp_path, mode="ensemble", models=models, bounds={}))
     bad = [13.0, *history(1, 69)]
-    shown = [record("bad", [v if v == v else 50.0 for v in bad], shop="a"), record("good", history(2, 70), shop="a")]
+    good = trending(2, 70)  # which drift forecasts better than what stands in for a model that fails
+    shown = [record("bad", [v if v == v else 50.0 for v in bad], shop="a"), record("good", good, shop="a")]
     lake = write_series(spark, config, shown)
     backtest(config, spark)
     select(config, spark)
