@@ -129,7 +129,7 @@ def test_probabilities_are_those_of_a_law(
     at = np.sort([*places, *x])
     reached = law.cumulative(at)
     assert ((reached >= 0) & (reached <= 1)).all()
-    assert (np.diff(reached) >= 0).all()
+    assert (np.diff(reached) >= -1e-12).all()  # but for rounding
     assert law.probability() == 1.0
     assert law.probability(-np.inf, np.inf) == 1.0
     for low, high in itertools.pairwise(at):
