@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 # Small queries: to compile them, to Java and then to the best machine code, takes longer than they do. (The tests of
 # the demo and of spark-submit have sessions of their own, as a user's.)
 SMALL_QUERIES = {
-    "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1",
+    # Without the second option Java keeps 48 MB of compiled code, and compiles the rest again and again.
+    "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
