@@ -11,14 +11,6 @@ import pytest
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# Small queries: to compile them, to Java and then to the best machine code, takes longer than they do. (The tests of
-# the demo and of spark-submit have sessions of their own, as a user's.)
-SMALL_QUERIES = {
-    # Without the second option Java keeps 48 MB of compiled code, and compiles the rest again and again.
-    "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -37,7 +29,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
     session = open_session(
         settings={
-            **SMALL_QUERIES,
             "spark.master": "local[2,4]",
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
             "spark.sql.shuffle.partitions": "2",
