@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import pyarrow as pa
 from forecasting.frequency import Frequency
 from udfs.config import Config, load_config
 from udfs.config.load import config_hash
+from udfs.delta_files import open_table, read_rows
+from udfs.lake import layout_of
 from udfs.packed_series import PackedSeries
-from udfs.schemas import SCHEMA_VERSION
+from udfs.schemas import SCHEMA_VERSION, table_schemas
 from udfs.work import RunPlan
 
 H, DAYS, CUT = 4, 56, 5
@@ -169,6 +171,18 @@ def with_run(config: Config, run_id: str, **limits: Any) -> None:
 
     row = pa.Table.from_pylist([run_row(run_id, config, **limits)], schema=_RUNS)
     write_deltalake(f"{config.lake.path}/runs", row, mode="append")
+
+
+def changed(config: Config, **section: Any) -> Config:
+    """The config with other settings of the global model."""
+    return config.model_copy(update={"deepar": config.deepar.model_copy(update=section)})
+
+
+def rows_of(config: Config, table: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a table of the lake; columns: those of its schema unless given."""
+    found = open_table(Path(str(config.lake.path)), table)
+    assert found is not None
+    return read_rows(found, columns or table_schemas(layout_of(config))[table].names)
 
 
 def values(held: PackedSeries, name: str, item: str) -> np.ndarray:

@@ -46,7 +46,7 @@ class Survey:
     def of(cls, chunks: Iterable[PackedSeries], frequency: Frequency, columns: Sequence[str]) -> Survey:
         """Look at each chunk once. columns: those whose values are wanted."""
         n, longest, first, last = 0, 0, [], []
-        values: dict[str, pa.Array] = {name: pa.array([], pa.string()) for name in columns}
+        seen: dict[str, list[pa.Array]] = {name: [] for name in columns}
         for series in chunks:
             n += len(series)
             some = series.lengths > 0
@@ -56,7 +56,8 @@ class Survey:
                 first.append(int(begin.min()))
                 last.append(int((begin + lengths - 1).max()))
             for name in columns:
-                values[name] = pc.unique(pa.concat_arrays([values[name], pc.unique(series.facts[name])]))
+                seen[name].append(pc.unique(series.facts[name]))
+        values = {name: pc.unique(pa.chunked_array(parts, pa.string())) for name, parts in seen.items()}
         return cls(n, longest, min(first, default=None), max(last, default=None), values)
 
 

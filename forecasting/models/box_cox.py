@@ -20,6 +20,7 @@ from scipy.special import boxcox, inv_boxcox, log_ndtr, ndtri, ndtri_exp
 
 from forecasting.batch import FloatArray, offsets_of, read_only
 from forecasting.frequency import Int64Array
+from forecasting.models.contract import Rows
 from forecasting.models.densities import normal_log_density
 
 SMALLEST_POWER, LARGEST_POWER = -2.0, 2.0
@@ -204,7 +205,7 @@ def back(
     return out_mean, out_quantiles
 
 
-def parts_back(parts: FloatArray, y: FloatArray, unit: float, power: float, horizon: int, rest: int) -> None:
+def _parts_back(parts: FloatArray, y: FloatArray, unit: float, power: float, horizon: int, rest: int) -> None:
     """The parts of a transformed row in place to parts of y: each is what it adds to the sum of those before it.
 
     parts [T, C]: the remainder last. y [T]: the values, then the mean of the `horizon` last periods, whose remainder
@@ -217,6 +218,27 @@ def parts_back(parts: FloatArray, y: FloatArray, unit: float, power: float, hori
     parts[:, :-1] = np.diff(sums, axis=1, prepend=0.0)
     parts[:-horizon, -1] = beyond[:-horizon]
     parts[-horizon:, rest] += beyond[-horizon:]
+
+
+def rows_back(
+    rows: Rows,
+    unit: FloatArray,
+    power: FloatArray,
+    mean: FloatArray,
+    parts: FloatArray,
+    offsets: Int64Array,
+    rest: npt.ArrayLike = 0,
+) -> None:
+    """The parts of the transformed rows in place to parts in the unit of the data; the other rows stay as they are.
+
+    unit, power [R]: NaN for untransformed rows. mean [R, H], in the data's unit. parts [T, C]: row r has the periods
+    parts[offsets[r]:offsets[r + 1]], its history and then the horizon, the remainder last. rest: for all rows or [R],
+    the part that takes what the mean has beyond the sum of the parts.
+    """
+    place = np.broadcast_to(rest, len(rows))
+    for r in np.flatnonzero(~np.isnan(power)):
+        y = np.r_[rows.batch.values[rows.begin[r] : rows.end[r]], mean[r]]
+        _parts_back(parts[offsets[r] : offsets[r + 1]], y, unit[r], power[r], mean.shape[1], place[r])
 
 
 def log_density(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deepar_lake import DAYS, truth, values, with_run, written
+from deepar_lake import DAYS, changed, rows_of, truth, values, with_run, written
 from nearly import nearly
 
 pytest.importorskip("deltalake")
@@ -20,10 +20,7 @@ from jobs.predict_deepar import predict  # noqa: E402
 from jobs.train_deepar import Trained, train, training_set  # noqa: E402
 from udfs.config import Config  # noqa: E402
 from udfs.deep_source import find_run, open_source  # noqa: E402
-from udfs.delta_files import open_table, read_rows  # noqa: E402
 from udfs.errors import InputError  # noqa: E402
-from udfs.lake import layout_of  # noqa: E402
-from udfs.schemas import table_schemas  # noqa: E402
 from udfs.series_chunks import SeriesChunks, Survey, grouped  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -38,10 +35,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def whole(config: Config) -> Trained:
     return train(config, before_backtests=True)
-
-
-def changed(config: Config, **section: Any) -> Config:
-    return config.model_copy(update={"deepar": config.deepar.model_copy(update=section)})
 
 
 def test_buckets_are_put_together() -> None:
@@ -112,13 +105,7 @@ def test_forecasts_are_those_of_all_at_once(config: Config, whole: Trained) -> N
 
 def rows(config: Config, run_id: str) -> dict[tuple[str, str, int, str], dict[str, Any]]:
     """The rows of a run, but for its name and the time they took."""
-    found = open_table(Path(str(config.lake.path)), "results_deepar")
-    assert found is not None
-    mine = [
-        row
-        for row in read_rows(found, table_schemas(layout_of(config))["results_deepar"].names)
-        if row["run_id"] == run_id
-    ]
+    mine = [row for row in rows_of(config, "results_deepar") if row["run_id"] == run_id]
     made = {(r["stage"], r["item_id"], r["window"], r["model"]): r | {"seconds": 0, "run_id": ""} for r in mine}
     assert len(made) == len(mine) > 0
     return made

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deepar_lake import CUT, DAYS, H, config_of, truth, values, with_run, written
+from deepar_lake import CUT, DAYS, H, changed, config_of, rows_of, truth, values, with_run, written
 from series_table import history, record, write_series
 
 deltalake = pytest.importorskip("deltalake")
@@ -25,11 +25,10 @@ from jobs.select import select  # noqa: E402
 from jobs.train_deepar import CHECKPOINT, train, training_set  # noqa: E402
 from udfs.config import Config  # noqa: E402
 from udfs.deep_source import find_run, open_source  # noqa: E402
-from udfs.delta_files import open_table, read_rows  # noqa: E402
+from udfs.delta_files import open_table  # noqa: E402
 from udfs.errors import InputError  # noqa: E402
-from udfs.lake import Lake, layout_of  # noqa: E402
+from udfs.lake import Lake  # noqa: E402
 from udfs.packed_series import METADATA_PREFIX  # noqa: E402
-from udfs.schemas import table_schemas  # noqa: E402
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,16 +46,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 @pytest.fixture(scope="module")
 def honest(config: Config) -> Any:
     return train(config, before_backtests=True)
-
-
-def changed(config: Config, **section: Any) -> Config:
-    return config.model_copy(update={"deepar": config.deepar.model_copy(update=section)})
-
-
-def rows_of(config: Config, table: str) -> list[dict[str, Any]]:
-    found = open_table(Path(str(config.lake.path)), table)
-    assert found is not None
-    return read_rows(found, table_schemas(layout_of(config))[table].names)
 
 
 def results(config: Config, run_id: str = "first") -> dict[tuple[str, str, int, str], str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deepar_lake import DAYS, SETTINGS, H, truth, written
+from deepar_lake import DAYS, SETTINGS, H, rows_of, truth, written
 
 pytest.importorskip("deltalake")
 torch = pytest.importorskip("torch")
@@ -16,19 +16,12 @@ pytest.importorskip("safetensors")
 from jobs.predict_deepar import predict  # noqa: E402
 from jobs.train_deepar import CHECKPOINT, train  # noqa: E402
 from udfs.config import Config  # noqa: E402
-from udfs.delta_files import open_table, read_rows  # noqa: E402
 from udfs.errors import InputError  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 SECTION = {**SETTINGS, "per_window": True}
 FIRST = np.datetime64("2024-01-01")
 ROW = ["item_id", "stage", "window", "model_id", "quantiles"]
-
-
-def rows_of(config: Config, table: str, columns: list[str]) -> list[dict[str, Any]]:
-    found = open_table(Path(str(config.lake.path)), table)
-    assert found is not None
-    return read_rows(found, columns)
 
 
 def trained(config: Config) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from deepar_lake import DAYS, SETTINGS, H, with_run, written
+from deepar_lake import DAYS, SETTINGS, H, rows_of, with_run, written
 
 deltalake = pytest.importorskip("deltalake")
 torch = pytest.importorskip("torch")
@@ -29,10 +29,8 @@ from jobs.predict_deepar import predict  # noqa: E402
 from jobs.train_deepar import train, training_set  # noqa: E402
 from udfs.config import Config  # noqa: E402
 from udfs.deep_source import open_source  # noqa: E402
-from udfs.delta_files import open_table, read_rows  # noqa: E402
 from udfs.errors import InputError  # noqa: E402
-from udfs.lake import Lake, layout_of  # noqa: E402
-from udfs.schemas import table_schemas  # noqa: E402
+from udfs.lake import Lake  # noqa: E402
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,12 +61,6 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     made = written(tmp_path_factory.mktemp("what_if"), market(), deepar=TRAINED)
     train(made)
     return made
-
-
-def rows_of(config: Config, table: str) -> list[dict[str, Any]]:
-    found = open_table(Path(str(config.lake.path)), table)
-    assert found is not None
-    return read_rows(found, table_schemas(layout_of(config))[table].names)
 
 
 def forecasts(config: Config) -> dict[tuple[str, str, int], tuple[float, ...]]:

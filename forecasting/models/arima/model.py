@@ -150,11 +150,9 @@ class Arima(Model):
             offsets,
         )
         unit, power = fitted.parameters[:, layout.UNIT], fitted.parameters[:, layout.BOX_COX]
-        bent = np.flatnonzero(~np.isnan(power))
-        mean = self.predict(fitted, horizon, (0.5,)).mean if len(bent) else np.empty((0, 0))
-        for r in bent:
-            y = np.r_[rows.batch.values[rows.begin[r] : rows.end[r]], mean[r]]
-            box_cox.parts_back(values[offsets[r] : offsets[r + 1]], y, unit[r], power[r], horizon, 0)
+        if not np.isnan(power).all():
+            mean = self.predict(fitted, horizon, (0.5,)).mean
+            box_cox.rows_back(rows, unit, power, mean, values, offsets)
         return Components(names, values, offsets)
 
 

@@ -17,7 +17,7 @@ from forecasting.models.ets import paths, search
 from forecasting.models.ets import rows as kernels
 from forecasting.models.ets.options import SEARCH_SPACE, EtsHyperparameters
 from forecasting.models.ets.starts import N_FORMS
-from forecasting.models.ets.taken_apart import back_apart, take_apart
+from forecasting.models.ets.taken_apart import last_parts, take_apart
 from forecasting.models.reasons import (
     CONSTANT,
     EVALUATION_LIMIT,
@@ -163,7 +163,7 @@ class Ets(Model):
         else:
             data = box_cox.bent(rows.batch.values, rows.begin, rows.end, unit, power)
             take_apart(*data, *numbers, self._at(fitted, horizon, *_WIDE, "exact").mean, parts, offsets)
-            back_apart(rows, fitted.parameters, mean, parts, offsets)
+            box_cox.rows_back(rows, unit, power, mean, parts, offsets, last_parts(fitted.parameters))
         names = "level", "trend", f"season_{rows.season_length}", "remainder"
         if rows.season_length == 1:
             return Components((*names[:2], names[3]), np.delete(parts, 2, axis=1), offsets)

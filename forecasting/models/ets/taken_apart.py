@@ -9,10 +9,8 @@ import numpy as np
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from forecasting.models.box_cox import parts_back
-from forecasting.models.contract import Rows
 from forecasting.models.ets.growth import HELD_SHARE, grown
-from forecasting.models.ets.rows import ALPHA, BETA, BOX_COX, FORM, GAMMA, LEVEL_0, PHI, SEASON_LENGTH, SLOPE_0, UNIT
+from forecasting.models.ets.rows import ALPHA, BETA, FORM, GAMMA, LEVEL_0, PHI, SEASON_LENGTH, SLOPE_0
 from forecasting.models.ets.starts import N_FORMS
 
 LEVEL, TREND, SEASON, REMAINDER = range(4)
@@ -102,15 +100,7 @@ def take_apart(
             out[low:high, :] = np.nan
 
 
-def back_apart(rows: Rows, parameters: FloatArray, mean: FloatArray, out: FloatArray, offsets: Int64Array) -> None:
-    """Parts of transformed rows in place to parts in the unit of the data (`box_cox.parts_back`).
-
-    out [T, 4], offsets [R + 1]: what `take_apart` made of the transformed values. mean [R, H] in the data's unit: what
-    it has beyond the states' own path goes to the last of the parts that the form has.
-    """
-    for r in np.flatnonzero(~np.isnan(parameters[:, BOX_COX])):
-        y = np.r_[rows.batch.values[rows.begin[r] : rows.end[r]], mean[r]]
-        form = int(parameters[r, FORM])
-        last = SEASON if form % 3 > 0 else (TREND if form % 9 // 3 > 0 else LEVEL)
-        part = out[offsets[r] : offsets[r + 1]]
-        parts_back(part, y, parameters[r, UNIT], parameters[r, BOX_COX], mean.shape[1], last)
+def last_parts(parameters: FloatArray) -> Int64Array:
+    """The last of level, trend and season that the form of each row has, [R]; level for a row without a form."""
+    form = np.nan_to_num(parameters[:, FORM]).astype(np.int64)
+    return np.where(form % 3 > 0, SEASON, np.where(form % 9 // 3 > 0, TREND, LEVEL))

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 from deepar_family import HORIZON, Family, family  # noqa: E402
 from nearly import nearly  # noqa: E402
+from trained_weights import same, weights  # noqa: E402
 
 from forecasting import SeriesBatch  # noqa: E402
 from forecasting.deepar import Ensemble, Facts, PartFacts, SeriesSet, Settings, Trainer  # noqa: E402
@@ -48,14 +49,6 @@ def trained(known: Family, n: int, **changes: Any) -> Trainer:
     settings = Settings(**{**SMALL, **changes})
     facts = facts_of(known, settings)
     return Trainer(Chunks(loader(known, facts, n), n), facts, settings, seed=5)
-
-
-def weights(t: Trainer) -> dict[str, Any]:
-    return t.model().network.state_dict()
-
-
-def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_one_chunk_is_the_whole_set(known: Family) -> None:

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from deepar_family import HORIZON, Family, family  # noqa: E402
+from trained_weights import same, weights  # noqa: E402
 
 from forecasting import SeriesBatch  # noqa: E402
 from forecasting.deepar import Facts, ItemMetadata, SeriesSet, Settings, Trainer  # noqa: E402
@@ -29,14 +30,6 @@ def trainer(known: Family, seed: int = 5, **changes: Any) -> Trainer:
     settings = Settings(**{**SMALL, **changes})
     facts = Facts.learn(known.batch, known.metadata, HORIZON, settings)
     return Trainer(SeriesSet.of(known.batch, facts, known.metadata), facts, settings, seed=seed)
-
-
-def weights(trained: Trainer) -> dict[str, Any]:
-    return trained.model().network.state_dict()
-
-
-def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_same_seed_same_weights(known: Family) -> None:

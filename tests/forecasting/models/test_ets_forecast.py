@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+from stored_fits import through_lists
 
 from forecasting import SeriesBatch, fit
 from forecasting.batch import FloatArray
@@ -145,12 +145,5 @@ def test_stored_numbers_predict_the_same() -> None:
     rng = np.random.default_rng(6)
     arrays = [np.exp(rng.normal(3, 0.8, 50)), 20 + rng.normal(0, 1, 80), np.r_[1.0, 2.0]]
     fitted = fit(SeriesBatch.from_arrays(arrays, "2020-01-01", "D"), "ets", seed=3)
-    numbers = fitted.numbers
-    stored = replace(
-        numbers,
-        parameters=np.array(numbers.parameters.tolist()),
-        states=np.array(numbers.states.tolist()),
-        state_offsets=np.array(numbers.state_offsets.tolist(), dtype=np.int64),
-    )
-    again = replace(fitted, numbers=stored).predict(9)
+    again = through_lists(fitted).predict(9)
     np.testing.assert_array_equal(again.quantiles, fitted.predict(9).quantiles)
