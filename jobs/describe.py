@@ -21,11 +21,12 @@ from jobs.tables import console as default_console
 from jobs.tables import shown, table
 from udfs import runs
 from udfs.config.segments import DEMAND_CLASS
-from udfs.derive_sums import ALL_WINDOWS, SELECTED
+from udfs.derive_sums import SELECTED
 from udfs.errors import InputError
 from udfs.holiday_table import described
 from udfs.lake import Lake, LakeInfo
 from udfs.pieces import latest
+from udfs.series_rows import ALL_WINDOWS
 from udfs.views import existing_tables
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from jobs.tables import table
 from udfs import runs
 from udfs.board import COST, METRICS, Board, board_query
 from udfs.derive import config_of
-from udfs.derive_sums import ALL_WINDOWS
 from udfs.errors import InputError
 from udfs.lake import Lake
 from udfs.results import DEEPAR
+from udfs.series_rows import ALL_WINDOWS
 from udfs.views import existing_tables
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from forecasting.closures import Observing
 from forecasting.evaluation.windows import actuals
 from forecasting.filling import FillRules, extend, fill
 from forecasting.frequency import Frequency
-from udfs.arrow import RELATED_PREFIX, fixed_lists, label_microseconds, list_buffers, to_series_batch
+from udfs.arrow import RELATED_PREFIX, ArrowStep, fixed_lists, label_microseconds, list_buffers, to_series_batch
 from udfs.config import Config
 from udfs.derive_metrics import CHOSEN, metric_rows
-from udfs.derive_sums import SELECTED, STEP, ArrowStep, grouped, in_pieces, kept, statistics_ddl, statistics_step
+from udfs.derive_sums import SELECTED, grouped, kept, with_numbers
 from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
@@ -25,6 +25,8 @@ from udfs.lake import Lake, quoted
 from udfs.living import without_ended_steps
 from udfs.observing import calendar_groups, fill_group_columns, fill_groups, fill_rules, needs_region, observing
 from udfs.pieces import joined
+from udfs.row_numbers import STEP
+from udfs.series_rows import NAMES, in_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -162,8 +164,9 @@ def _sums(lake: Lake, forecasts: DataFrame, config: Config, frequency: Frequency
     kinds = {n: schema.column(n).type for n in (*identity, *beside, "actuals") if n not in (UNDER, OVER)}
     ddl = ", ".join(f"{quoted(n)} {kinds.get(n, 'double')}" for n in (*identity, *beside, "actuals"))
     known = both.mapInArrow(_actuals_step(reading, identity, beside), ddl)
-    statistics = known.mapInArrow(statistics_step(identity, config.quantiles, key), statistics_ddl(lake, identity))
-    return grouped(statistics, key).withColumn(CHOSEN, F.when(F.col(STEP).isNull(), F.col("rows")[0]["model"]))
+    sums = grouped(with_numbers(lake, known, config.quantiles), key)
+    model = F.get_json_object(F.col("rows")[0][NAMES], "$[0][0]")
+    return sums.withColumn(CHOSEN, F.when(F.col(STEP).isNull(), model))
 
 
 def _actuals_step(reading: _Reading, identity: tuple[str, ...], beside: tuple[str, ...]) -> ArrowStep:

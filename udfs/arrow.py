@@ -6,7 +6,7 @@ Spark's own buffer. Nothing here loops over series.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.models.contract import Status
 from forecasting.seeds import KEY_SEPARATOR
 
+ArrowStep = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+"""What Spark's mapInArrow takes."""
 RELATED_PREFIX = "related:"
 """A related series `price` is the column `related:price` of a batch (mapInArrow takes no dots)."""
 

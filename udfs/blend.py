@@ -28,11 +28,14 @@ from forecasting.evaluation.ensemble import blend, middle
 from forecasting.frequency import Int64Array
 from forecasting.models.contract import RawForecast
 from forecasting.postprocess import Bounds, finish
-from udfs.arrow import fixed_lists, nulls, repeated
-from udfs.derive_sums import SELECTED, ArrowStep, packed, unpacked
+from udfs.arrow import ArrowStep, fixed_lists, nulls, repeated
+from udfs.derive_sums import SELECTED
 from udfs.lake import Lake, quoted
 from udfs.member_rows import MEMBERS, OTHERS, PIECE_NUMBERS, RowForm, member_rows, pack_step
+from udfs.packed_numbers import packed, unpacked
 from udfs.results import BACKTEST, results_of
+from udfs.results_schema import STATISTICS, STEP_STATISTICS
+from udfs.row_numbers import with_statistics
 from udfs.weights import dense_weights
 
 if TYPE_CHECKING:
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
 STAGE = "selection"
 OWN, HELPED = 1.0, 2.0
 _FLAT = ("state", "starts", "scales", "squared", "numbers", "actual", "density")
+_MADE = (
+    "model", "window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status",
+    "seconds",
+)  # fmt: skip
 _COUNTS_DDL = "segment string, window int, counts binary"
 
 
@@ -267,17 +274,14 @@ def final_backtests(
     from pyspark.sql import functions as F
 
     schema, key = lake.schemas["results"], lake.layout.key
-    made = ("window", "forecast_start", "mean", "quantiles", "actuals", "mase_scale", "rmsse_scale", "status")
-    kept = (*key, "bucket", *made, *(("log_density",) if blender.single else ()))
+    kept = (*key, "bucket", *_MADE, *(("log_density",) if blender.single else ()), STATISTICS, STEP_STATISTICS)
     ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in kept)
     rows = blended.mapInArrow(_final_step(kept, key, blender, calibration), ddl)
     fixed = {
         "run_id": F.lit(run_id),
         "stage": F.lit(STAGE),
         "unit": F.lit(0),
-        "model": F.lit(SELECTED),
         "reason": F.lit(""),
-        "seconds": F.lit(0.0),
     }
     zero = ("n_obs", "n_filled", "n_clipped", "evaluations")
     columns = []
@@ -294,6 +298,9 @@ def final_backtests(
 
 def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calibration: Calibration) -> ArrowStep:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from with_statistics(rows(batches), blender.levels, kept)
+
+    def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             tests = Backtests.of(batch, blender)
             at = calibration.positions(batch.column("segment").to_pylist())
@@ -303,27 +310,30 @@ def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calib
             density = density.reshape(len(batch), blender.windows, -1)
             factors = _factors(tests, at, calibration)
             for w in range(blender.windows):
-                rows = np.flatnonzero(tests.state[:, w] > 0)
-                if not len(rows):
+                some = np.flatnonzero(tests.state[:, w] > 0)
+                if not len(some):
                     continue
                 quantiles = calibrated(
-                    tests.quantiles[rows, w], calibration.without[w], at[rows], factors[rows], calibration.intervals
+                    tests.quantiles[some, w], calibration.without[w], at[some], factors[some], calibration.intervals
                 )
-                raw = finish(RawForecast(mean=tests.mean[rows, w], quantiles=quantiles), blender.bounds)
-                index = pa.array(rows)
+                raw = finish(RawForecast(mean=tests.mean[some, w], quantiles=quantiles), blender.bounds)
+                index = pa.array(some)
                 columns = {name: batch.column(name).take(index) for name in (*key, "bucket")}
                 columns |= {
-                    "window": repeated(w + 1, pa.int32(), len(rows)),
-                    "forecast_start": pa.array(starts[rows, w]).cast(pa.timestamp("us")),
+                    "model": repeated(SELECTED, pa.string(), len(some)),
+                    "seconds": repeated(0.0, pa.float64(), len(some)),
+                    "window": repeated(w + 1, pa.int32(), len(some)),
+                    "forecast_start": pa.array(starts[some, w]).cast(pa.timestamp("us")),
                     "mean": fixed_lists(raw.mean),
-                    "quantiles": fixed_lists(raw.quantiles.reshape(len(rows), -1)),
-                    "actuals": fixed_lists(tests.actual[rows, w]),
-                    "mase_scale": pa.array(scales[rows, w]),
-                    "rmsse_scale": pa.array(squared[rows, w]),
-                    "log_density": fixed_lists(density[rows, w]),
-                    "status": pa.array(np.where(tests.state[rows, w] == OWN, "ok", "fallback"), pa.string()),
+                    "quantiles": fixed_lists(raw.quantiles.reshape(len(some), -1)),
+                    "actuals": fixed_lists(tests.actual[some, w]),
+                    "mase_scale": pa.array(scales[some, w]),
+                    "rmsse_scale": pa.array(squared[some, w]),
+                    "status": pa.array(np.where(tests.state[some, w] == OWN, "ok", "fallback"), pa.string()),
                 }
-                yield pa.RecordBatch.from_arrays([columns[n] for n in kept], names=list(kept))
+                if blender.single:
+                    columns["log_density"] = fixed_lists(density[some, w])
+                yield pa.RecordBatch.from_pydict(columns)
 
     return run
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from udfs.derive_sums import ALL_WINDOWS, SELECTED
+from udfs.derive_sums import SELECTED
 from udfs.lake import literal, quoted
+from udfs.series_rows import ALL_WINDOWS
 
 METRICS = (
     *("mean_wQL", "WAPE", "WAPE_mean", "RMSE", "MAPE", "MASE", "sMAPE", "RMSSE", "OWA", "CRPS", "log_loss"),

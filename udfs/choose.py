@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forecasting.batch import FloatArray
+from forecasting.postprocess import Bounds
 from udfs.blend import (
     STAGE,
     Blender,
@@ -25,9 +26,10 @@ from udfs.derive_sums import kept
 from udfs.lake import Lake
 from udfs.learn_weights import learn_weights
 from udfs.members import ENSEMBLE
-from udfs.results import BACKTEST, has_deepar, results_of
+from udfs.results import BACKTEST, has_deepar, results_of, writing_settings
 from udfs.runs import Run, find
 from udfs.segments import with_segment
+from udfs.session_settings import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -50,6 +52,7 @@ class Decisions:
     selection: DataFrame
     backtests: DataFrame
     calibration: Calibration
+    bounds: Bounds
 
     def write_choice(self) -> None:
         """Replace the run's part of `selection` and `calibration`."""
@@ -59,7 +62,8 @@ class Decisions:
     def write_backtests(self) -> None:
         """Replace the run's backtests of what was selected. After all else: whatever Spark keeps of rows read from
         `results` is made anew once there is a commit to it."""
-        self.lake.replace("results", self.backtests, {"run_id": self.run_id, "stage": STAGE})
+        with settings(self.lake.spark, writing_settings(self.bounds)):
+            self.lake.replace("results", self.backtests, {"run_id": self.run_id, "stage": STAGE})
 
 
 @contextmanager
@@ -78,7 +82,8 @@ def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterato
         if config.calibration.method == "conformal":
             found = calibration(blended, blender, config.calibration.series_points)
         rows = selection_with_factors(lake, blended, blender, found)
-        yield Decisions(lake, run_id, rows, final_backtests(lake, run_id, blended, blender, found), found)
+        backtests = final_backtests(lake, run_id, blended, blender, found)
+        yield Decisions(lake, run_id, rows, backtests, found, blender.bounds)
 
 
 def _none_skipped(run: Run | None) -> bool:

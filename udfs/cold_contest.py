@@ -16,10 +16,12 @@ from udfs.cold import COLD_START
 from udfs.config import Config
 from udfs.config.cold_start import active_cold_start
 from udfs.contest import Contest, Field, standings
-from udfs.derive_sums import HEAD, n_numbers, of_series, series_rows, sums_of
+from udfs.derive_sums import of_series, sums_of
 from udfs.results import BACKTEST, DEEPAR, DEEPAR_COLD, has_deepar, results_of
+from udfs.row_numbers import HEAD, n_numbers
 from udfs.runs import find
 from udfs.segments import with_segment
+from udfs.series_rows import series_rows
 
 if TYPE_CHECKING:
     from udfs.lake import Lake

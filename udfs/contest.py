@@ -27,11 +27,13 @@ from forecasting.evaluation.selection import selection_loss
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
 from forecasting.models.registry import get_model, last_variant
-from udfs.arrow import repeated
+from udfs.arrow import ArrowStep, repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models, trial_variants
-from udfs.derive_sums import HEAD, ArrowStep, in_pieces, n_numbers, packed, series_rows, unpacked
+from udfs.packed_numbers import packed, unpacked
 from udfs.results import DEEPAR, DEEPAR_COST
+from udfs.row_numbers import HEAD, n_numbers
+from udfs.series_rows import in_pieces, series_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from forecasting.api import Forecast
 from forecasting.models.contract import Status
-from udfs.derive_sums import dense
 from udfs.lake import Lake
+from udfs.packed_numbers import dense
 from udfs.results import DEEPAR, results_of
 from udfs.runs import Run
 from udfs.schemas import RESULTS_DEEPAR

@@ -15,12 +15,14 @@ from udfs.choose import decided
 from udfs.config import Config
 from udfs.derive_metrics import metric_rows
 from udfs.derive_selection import only_candidates
-from udfs.derive_sums import ALL_WINDOWS, kept, of_series, series_sums, step_and_series_sums, sums_of, together
+from udfs.derive_sums import kept, series_sums, step_and_series_sums
 from udfs.error_costs import OVER, UNDER, planned_value, planning_level, with_unit_costs
 from udfs.lake import Lake, literal, quoted
 from udfs.living import step_flag
+from udfs.results import BACKTEST
 from udfs.runs import Run
 from udfs.schemas import BASELINE
+from udfs.series_rows import ALL_WINDOWS
 from udfs.steps import finite, quantile_values, step_label
 
 if TYPE_CHECKING:
@@ -33,30 +35,21 @@ def config_of(run: Run) -> Config:
 
 
 def derive_backtest(lake: Lake, run_id: str, config: Config) -> None:
-    """`selection` and then `metrics` of a run, its results read once."""
-    if config.backtest.windows == 0:
-        derive_selection(lake, run_id, config)
-        return
-    with (
-        kept(_sums(lake, run_id, config, "backtest")) as sums,
-        decided(lake, run_id, of_series(sums), config) as decisions,
-    ):
-        decisions.write_choice()
-        _write_metrics(
-            lake,
-            run_id,
-            sums,
-            sums_of(lake, decisions.backtests, config.quantiles, config.evaluation.error_cost),
-            config,
-        )
-        decisions.write_backtests()
+    """`selection` and then `metrics` of a run."""
+    derive_selection(lake, run_id, config)
+    if config.backtest.windows:
+        derive_metrics(lake, run_id, config)
 
 
 def derive_metrics(lake: Lake, run_id: str, config: Config) -> None:
     """`metrics` of a run's backtest windows: per item, per value of each metadata column, per horizon step and in
     total; per window and over all windows (-1). With the pseudo-model `selected` where a selection is stored."""
-    with kept(_sums(lake, run_id, config, "backtest")) as sums:
-        _write_metrics(lake, run_id, sums, _sums(lake, run_id, config, STAGE), config)
+    costs = config.evaluation.error_cost
+    with kept(step_and_series_sums(lake, run_id, config.quantiles, costs, (BACKTEST, STAGE))) as sums:
+        lake.ensure("metrics")
+        rows = metric_rows(lake, run_id, sums, config)
+        windows = [ALL_WINDOWS, *range(1, config.backtest.windows + 1)]
+        lake.replace("metrics", rows, {"run_id": run_id, "window": windows})
 
 
 def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
@@ -116,17 +109,6 @@ def forecast_rows(lake: Lake, run_id: str, config: Config, frequency: Frequency)
     return steps.where(has_forecast).selectExpr(*columns)
 
 
-def _sums(lake: Lake, run_id: str, config: Config, stage: str) -> DataFrame:
-    return step_and_series_sums(lake, run_id, config.quantiles, config.evaluation.error_cost, (stage,))
-
-
 def _write_selection(lake: Lake, run_id: str, rows: DataFrame) -> None:
     lake.ensure("selection")
     lake.replace("selection", rows, {"run_id": run_id})
-
-
-def _write_metrics(lake: Lake, run_id: str, sums: DataFrame, chosen: DataFrame, config: Config) -> None:
-    lake.ensure("metrics")
-    rows = metric_rows(lake, run_id, together(lake, sums, chosen), config)
-    windows = [ALL_WINDOWS, *range(1, config.backtest.windows + 1)]
-    lake.replace("metrics", rows, {"run_id": run_id, "window": windows})

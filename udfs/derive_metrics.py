@@ -16,24 +16,14 @@ import pyarrow.compute as pc
 from forecasting.batch import FloatArray
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Int64Array
-from udfs.arrow import nulls, repeated
+from udfs.arrow import ArrowStep, nulls, repeated
 from udfs.config import Config
-from udfs.derive_sums import (
-    ALL_WINDOWS,
-    HEAD,
-    SELECTED,
-    STEP,
-    ArrowStep,
-    SeriesRows,
-    in_pieces,
-    n_numbers,
-    of_series,
-    packed,
-    series_rows,
-    unpacked,
-)
+from udfs.derive_sums import SELECTED, of_series
 from udfs.lake import Lake, quoted
 from udfs.metric_columns import metric_columns
+from udfs.packed_numbers import packed, unpacked
+from udfs.row_numbers import HEAD, STEP, n_numbers
+from udfs.series_rows import ALL_WINDOWS, Listed, SeriesRows, in_pieces, series_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -243,14 +233,10 @@ def _step_parts_step(width: int) -> ArrowStep:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         groups = _Groups(width)
         for batch in batches:
-            column = batch.column("rows")
-            lists = np.diff(column.offsets.to_numpy())
-            rows = column.flatten()
-            numbers = unpacked(rows.field("numbers"), 2 * width)
-            model = rows.field("model").dictionary_encode()
-            window = rows.field("window").to_numpy().astype(np.int64)
-            step = np.repeat(batch.column(STEP).to_numpy(), lists).astype(np.int64)
-            models = (model.dictionary.to_pylist(), model.indices.to_numpy(zero_copy_only=False))
+            listed = Listed.of(batch.column("rows"), 2 * width)
+            numbers, window = listed.numbers, listed.window
+            step = batch.column(STEP).to_numpy().astype(np.int64)[listed.place]
+            models = (listed.models, listed.model)
             nothing = ((None,), np.zeros(len(window), dtype=np.int64))
             steps = (range(int(step.max(initial=0)) + 1), step)
             high, low = numbers[:, :width], numbers[:, width:]

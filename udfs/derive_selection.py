@@ -16,18 +16,19 @@ import pyarrow as pa
 from forecasting.batch import FloatArray
 from forecasting.evaluation.ensemble import series_weights
 from forecasting.evaluation.selection import BEST, NO_SCORES, ONLY_CANDIDATE, Selection, select_best
-from udfs.arrow import repeated
+from udfs.arrow import ArrowStep, repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models
 from udfs.contest import Contest, Field, Standing, contest_fields
-from udfs.derive_sums import ArrowStep, in_pieces, packed
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
 from udfs.member_rows import MEMBERS, OTHERS
 from udfs.members import ENSEMBLE
+from udfs.packed_numbers import packed
 from udfs.pieces import latest
 from udfs.runs import find
 from udfs.segments import segment_column, segment_name
+from udfs.series_rows import in_pieces
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

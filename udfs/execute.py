@@ -18,6 +18,7 @@ from udfs.parts import PIECE_VALUES
 from udfs.phase_out import keep_curves
 from udfs.placement import looked_up, placed
 from udfs.plan import cores
+from udfs.results import writing_settings
 from udfs.runs import Run
 from udfs.session_settings import settings
 from udfs.spec import Stage, TaskSpec
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 OnProgress = Callable[[int, int], None]
 BATCH_BYTES = 32 * 2**20
 BATCH_RECORDS = 10_000
-_OPEN_FILES = 32
 _OWN = ("ok", "timeout")
 """Statuses of a row with a model's own forecast. `skipped` was not asked for; the others had to be helped out."""
 
@@ -109,12 +109,8 @@ def stage_settings(spec: TaskSpec, mean_length: float) -> dict[str, str]:
     wanted = {
         "spark.sql.execution.arrow.maxRecordsPerBatch": str(records),
         "spark.sql.execution.arrow.maxBytesPerBatch": str(8 * PIECE_VALUES),
-        # A task writes a few buckets: with a file open for each, rows need no sort before they are written.
-        "spark.sql.maxConcurrentOutputFileWriters": str(_OPEN_FILES),
     }
-    # Hardly two forecasts are equal numbers: a dictionary of them is a quarter of the writing time and saves nothing.
-    distinct = ("mean",) if spec.bounds.whole_units else ("mean", "quantiles")
-    return wanted | {f"parquet.enable.dictionary#{column}.list.element": "false" for column in distinct}
+    return wanted | writing_settings(spec.bounds)
 
 
 @dataclass(frozen=True)

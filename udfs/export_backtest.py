@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
 from forecasting.levels import quantile_column
-from udfs.derive_sums import ALL_WINDOWS
 from udfs.lake import Lake, quoted
 from udfs.results import BACKTEST, results_of
+from udfs.series_rows import ALL_WINDOWS
 from udfs.steps import finite, quantile_values, step_label
 
 if TYPE_CHECKING:

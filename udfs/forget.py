@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import reduce
 from operator import and_, or_
 from typing import TYPE_CHECKING
 
 from forecasting.seeds import KEY_SEPARATOR
+from udfs import runs
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.lake import Lake, quoted
@@ -55,10 +57,21 @@ def forget(lake: Lake, config: Config, parts: Sequence[str], *, again: bool) -> 
     record = [] if again else [{**mark, "forgotten_at": datetime.now(timezone.utc)}]
     lake.replace(FORGOTTEN, lake.rows(FORGOTTEN, record), mark)
     found = counted(lake, config, parts)
-    for name, where in _conditions(lake, config, parts).items():
+    conditions = _conditions(lake, config, parts)
+    if found.get("results"):
+        _count_anew(lake, conditions["results"])
+    for name, where in conditions.items():
         if found[name]:
             lake.delete(name, where)
     return found
+
+
+def _count_anew(lake: Lake, where: Column) -> None:
+    """Mark the runs that have rows of the item: their tasks' sums by step (see `udfs.row_numbers`) hold its share."""
+    for row in lake.read("results").where(where).select("run_id").distinct().collect():
+        run = runs.find(lake, row["run_id"])
+        if run is not None and run.plan.statistics:
+            runs.update(lake, replace(run, plan=replace(run.plan, statistics=False)))
 
 
 def digest(parts: Sequence[str]) -> str:

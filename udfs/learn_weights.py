@@ -1,11 +1,14 @@
 """The ensemble weights of each segment, learnt from a sample of its series.
 
-The sample is drawn by the hash of the key, so it depends on the series alone; a segment is one task.
+The sample is drawn by the hash of the key, so it depends on the series alone; its lowest bits come first, so that it
+lies in few of a large lake's buckets and the others are not read. A segment is one task.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +22,8 @@ from forecasting.evaluation.metrics import Layout
 from forecasting.frequency import Int64Array
 from udfs.arrow import repeated
 from udfs.contest import Contest, Standing
-from udfs.derive_sums import dense, packed, unpacked
 from udfs.lake import Lake
+from udfs.packed_numbers import dense, packed, unpacked
 from udfs.results import BACKTEST, results_of
 
 if TYPE_CHECKING:
@@ -53,8 +56,12 @@ def learn_weights(
     competing = [name for m, name in enumerate(contest.models) if any(usable[:, m].any() for usable in pools)]
     if not competing:
         return weights
-    sampled = series.where(_in_sample(key, whole, sample)).select(*key, "segment")
+    draws = {name: Draw.of(sample / max(whole.series.get(name, 0), 1)) for name in whole.segments}
+    sampled = series.where(_drawn(key, draws)).select(*key, "segment")
     results = results_of(lake, run_id, BACKTEST).where((F.col("status") != "skipped") & F.col("model").isin(competing))
+    buckets = lake.identity().buckets
+    apart = min((draw.gap(buckets) for draw in draws.values()), default=1)
+    results = results if apart == 1 else results.where(F.col("bucket").isin(list(range(0, buckets, apart))))
     rows = results.join(F.broadcast(sampled), list(key)).select(
         "segment",
         F.xxhash64(*key).alias("series"),
@@ -86,16 +93,39 @@ def pool(standing: Standing) -> npt.NDArray[np.bool_]:
     return np.asarray(standing.eligible & (rank < MOST_MODELS))
 
 
-def _in_sample(key: Sequence[str], standing: Standing, sample: int) -> Column:
-    """Whether a series is drawn: its hash lies below a share that gives about `sample` series of its segment."""
+@dataclass(frozen=True)
+class Draw:
+    """Which hashes are drawn: those whose lowest `bits` bits are 0 and whose other bits lie below `limit`."""
+
+    bits: int
+    limit: int
+
+    @classmethod
+    def of(cls, share: float) -> Draw:
+        """Those that are this share of all."""
+        bits = 0 if share >= 1.0 else int(np.floor(-np.log2(share)))
+        return cls(bits, int(min(1.0, share * 2**bits) * _HASHES))
+
+    def gap(self, buckets: int) -> int:
+        """g: a bucket is a hash modulo `buckets`, so only the buckets 0, g, 2 g, … hold any of them."""
+        return math.gcd(1 << self.bits, buckets)
+
+    def condition(self, hashed: Column) -> Column:
+        """Whether a hash is one of them."""
+        from pyspark.sql import functions as F
+
+        rest = F.pmod(F.shiftrightunsigned(hashed, self.bits), F.lit(_HASHES))
+        return (F.pmod(hashed, F.lit(1 << self.bits)) == 0) & (rest < F.lit(self.limit))
+
+
+def _drawn(key: Sequence[str], draws: Mapping[str, Draw]) -> Column:
+    """Whether a series is drawn, by its segment's draw."""
     from pyspark.sql import functions as F
 
-    place = F.pmod(F.xxhash64(*key), F.lit(_HASHES))
-    limits: Any = F
-    for name in standing.segments:
-        limit = int(min(1.0, sample / max(standing.series.get(name, 0), 1)) * _HASHES)
-        limits = limits.when(F.col("segment") == name, F.lit(limit))
-    drawn: Column = place < limits.otherwise(F.lit(0))
+    branch: Any = F
+    for name, draw in draws.items():
+        branch = branch.when(F.col("segment") == name, draw.condition(F.xxhash64(*key)))
+    drawn: Column = branch.otherwise(F.lit(False))
     return drawn
 
 

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 
 from forecasting.batch import FloatArray
 from forecasting.frequency import Int64Array
-from udfs.derive_sums import ArrowStep, dense, packed, unpacked_rows
+from udfs.arrow import ArrowStep
+from udfs.packed_numbers import dense, packed, unpacked_rows
+from udfs.series_rows import codes
 
 PIECE_NUMBERS = 4_000_000
 """Numbers that a task holds at once."""
@@ -102,11 +104,7 @@ def _row_numbers(batch: pa.RecordBatch, models: Sequence[str], form: RowForm) ->
 def _by_series(waiting: Sequence[tuple[pa.RecordBatch, FloatArray]]) -> pa.RecordBatch:
     """The key of each series and its rows' numbers, one behind the other."""
     keys = pa.Table.from_batches([batch for batch, _ in waiting]).combine_chunks().to_batches()[0]
-    code = np.zeros(len(keys), dtype=np.int64)
-    for column in keys.columns:
-        encoded = column.dictionary_encode()
-        both = code * len(encoded.dictionary) + encoded.indices.to_numpy()
-        code = np.unique(both, return_inverse=True)[1].reshape(-1)
+    code = codes(keys, keys.schema.names)
     _, first, counts = np.unique(code, return_index=True, return_counts=True)
     numbers = np.concatenate([numbers for _, numbers in waiting])[np.argsort(code, kind="stable")]
     columns = keys.take(pa.array(first)).columns

@@ -24,7 +24,7 @@ from forecasting.models.contract import ObjectArray, RawForecast, Status
 from forecasting.postprocess import finish
 from udfs.arrow import fixed_lists, nulls
 from udfs.blend import Blender, without_fallbacks
-from udfs.derive_sums import dense
+from udfs.packed_numbers import dense
 from udfs.parts import PIECE_VALUES, Part
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.weights import dense_weights

@@ -12,7 +12,7 @@ from forecasting.batch import FloatArray
 from forecasting.evaluation.metrics import Layout, owa, ratios
 from forecasting.levels import quantile_column
 from udfs.arrow import repeated
-from udfs.derive_sums import HEAD
+from udfs.row_numbers import HEAD
 
 RATIOS = (
     *("mean_wQL", "WAPE", "WAPE_mean", "RMSE", "MAPE", "MASE", "sMAPE", "RMSSE", "CRPS", "log_loss", "bias"),

@@ -117,6 +117,7 @@ def plan_run(
         mean_length=round(found.mean_length, 3),
         where=limits[0],
         items=limits[1],
+        statistics=True,
         stages={stage: units_of(source, found, buckets)},
     )
 

@@ -8,6 +8,8 @@ from udfs.layout import BUCKET, RUN, Layout, TableSchema, key_columns
 from udfs.layout import optional as _c
 from udfs.layout import required as _required
 
+STATISTICS, STEP_STATISTICS = "statistics", "step_statistics"
+"""What the task of a backtest knows of its rows' errors (see `udfs.row_numbers`)."""
 RESULTS_DEEPAR = "results_deepar"
 """What the GPU job writes in the layout of `results`: a table of its own, since two writers would block each other."""
 
@@ -47,6 +49,8 @@ def results_schema(layout: Layout) -> TableSchema:
             _c("treatment", "string", "what was done about abrupt changes before the fit (docs/data.md); NULL: off"),
             _c("n_treated", "bigint", "values replaced, periods left out in front, or steps added by it"),
             _c("log_density", "array<double>", "in backtests: log of the density of each step's actual, NaN unscored"),
+            _c(STATISTICS, "binary", "in backtests: the row's additive statistics (docs/metrics.md), packed doubles"),
+            _c(STEP_STATISTICS, "binary", "in one row of a task: its sums of them by step, an Arrow stream"),
             BUCKET,
         ),
         primary_key=("run_id", "stage", *layout.key, "model", "window"),
@@ -56,10 +60,14 @@ def results_schema(layout: Layout) -> TableSchema:
 
 
 def results_deepar_schema(layout: Layout) -> TableSchema:
-    """`results`, with where a row comes from. On a GPU the core-seconds are not known."""
+    """`results`, with where a row comes from and without statistics. On a GPU the core-seconds are not known."""
     table = results_schema(layout)
     seconds = _c("seconds", "double", "the row's share of the job's processor time, all cores together; NULL on a GPU")
-    columns = tuple(seconds if column.name == "seconds" else column for column in table.columns)
+    columns = [
+        seconds if column.name == "seconds" else column
+        for column in table.columns
+        if column.name not in (STATISTICS, STEP_STATISTICS)
+    ]
     more = (
         _c("model_id", "string", "the trained model, as in `models`"),
         _c("series_version", "bigint", "version of `series` that was read"),

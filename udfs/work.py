@@ -64,7 +64,7 @@ class RunPlan:
     `holidays` that it reads, None without. tuning: the tuning whose settings compete (they stand in the run's config),
     "" for none. where, items: its limits. successors: the version of the table `successors`, None without. deepar: the
     run whose forecasts by the global model its own takes, "" for none. deepar_cold: the segments whose series with
-    hardly any history take them.
+    hardly any history take them. statistics: whether its backtests stand in `results` with their statistics.
     """
 
     frequency: str
@@ -84,6 +84,7 @@ class RunPlan:
     successors: int | None = None
     deepar: str = ""
     deepar_cold: tuple[str, ...] = ()
+    statistics: bool = False
     stages: Mapping[str, StagePlan] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

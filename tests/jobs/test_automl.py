@@ -21,7 +21,7 @@ from jobs.leaderboard import leaderboard, render
 from jobs.run import run
 from jobs.select import select
 from udfs.config import Config, ConfigError, load_config
-from udfs.derive import derive_selection
+from udfs.derive import derive_metrics, derive_selection
 from udfs.errors import InputError
 from udfs.lake import Lake
 from udfs.runs import Run
@@ -187,6 +187,31 @@ def test_log_loss_of_what_was_selected_is_the_chosen_models_own_where_it_is_one(
         assert row["log_loss"] == pytest.approx(expected, rel=1e-12)
     assert ("model" if mode == "best_per_series" else "quantiles") in seen
     assert config.calibration.method == "none"
+
+
+@pytest.mark.parametrize("mode", ["best_per_series", "ensemble"])
+def test_metrics_by_the_statistics_that_tasks_wrote_are_those_of_the_arrays(made: Any, mode: str) -> None:
+    _, lake, run = made(mode)
+    assert run.plan.statistics
+    derived = lake.read("metrics").where(f"run_id = '{run.run_id}'").toPandas()
+    fresh = f"{run.run_id}-arrays"  # a run that nothing is known of
+    stored = lake.read("results").where(f"run_id = '{run.run_id}' AND stage <> 'forecast'")
+    lake.append("results", stored.drop("statistics", "step_statistics").selectExpr(
+        "* EXCEPT (run_id)", f"'{fresh}' AS run_id", "cast(NULL AS binary) AS statistics",
+        "cast(NULL AS binary) AS step_statistics",
+    ))  # fmt: skip
+    derive_metrics(lake, fresh, made(mode)[0])
+    made_anew = lake.read("metrics").where(f"run_id = '{fresh}'").toPandas()
+    assert set(derived["scope"]) == {"item", "segment", "step", "total"}
+    order = ["scope", "model", "window", "attribute", "value", "step", "item_id", "shop"]
+    tables = [frame.sort_values(order).reset_index(drop=True) for frame in (derived, made_anew)]
+    assert len(tables[0]) == len(tables[1])
+    for column in tables[0].columns.drop("run_id"):
+        one, other = (table[column] for table in tables)
+        if one.map(lambda v: isinstance(v, float)).all():
+            np.testing.assert_allclose(one, other, rtol=1e-12, err_msg=column)
+        else:
+            assert [repr(v) for v in one] == [repr(v) for v in other], column
 
 
 def test_one_window_is_scored_in_sample_and_the_leaderboard_says_so(

@@ -46,6 +46,12 @@ def holding(lake: Lake, item: str) -> dict[str, int]:
     return found
 
 
+def metrics_points(lake: Lake, scope: str) -> dict[tuple[str, int], int]:
+    """Scored points by model and window."""
+    rows = lake.read("metrics").where(F.col("scope") == scope).groupBy("model", "window").agg(F.sum("n_points"))
+    return {(model, window): points for model, window, points in rows.collect()}
+
+
 def test_an_item_is_forgotten_everywhere(spark: SparkSession, make_config: MakeConfig, tmp_path: Path) -> None:
     days = range(1, 25)
     good = [f"{i},{s},2024-01-{d:02},{d}" for i in ("secret", "other") for s in ("s1", "s2") for d in days]
@@ -73,6 +79,8 @@ def test_an_item_is_forgotten_everywhere(spark: SparkSession, make_config: MakeC
     one = forget(config, "secret/s2", spark)
     assert one.rows["series"] == 1
     assert lake.read("series").where("item_id = 'secret' AND store = 's1'").count() == 1
+    select(config, spark)
+    assert metrics_points(lake, "step") == metrics_points(lake, "total"), "its share of the tasks' sums is not counted"
     gone = forget(config, "secret", spark)
     assert holding(lake, "secret") == {}
     for name in ("target", "series", "results", "forecasts"):

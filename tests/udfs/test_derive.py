@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,8 +20,9 @@ from hypothesis import strategies as st
 from forecasting.evaluation.sums import GroupedSums
 from forecasting.frequency import Frequency
 from udfs.derive import derive_forecasts, derive_metrics, derive_selection
-from udfs.derive_sums import dense, series_rows
 from udfs.lake import Lake
+from udfs.packed_numbers import dense
+from udfs.series_rows import series_rows
 from udfs.steps import step_label
 
 if TYPE_CHECKING:
@@ -248,10 +250,10 @@ def _us(text: str) -> int:
 
 def test_rows_of_a_slice_and_lists_that_end_early() -> None:
     def row(model: str, window: int, *numbers: float) -> dict[str, Any]:
-        return {"model": model, "window": window, "numbers": np.array(numbers, dtype=np.float64).tobytes()}
+        return {"names": json.dumps([[model, window]]), "numbers": np.array(numbers, dtype=np.float64).tobytes()}
 
     rows = [[row("b", 1, 1, 2)], [row("b", 2, 3, 4), row("a", 1, 5, 6), row("b", 1, 7, 8)]]
-    kind = pa.list_(pa.struct({"model": pa.string(), "window": pa.int32(), "numbers": pa.binary()}))
+    kind = pa.list_(pa.struct({"names": pa.string(), "numbers": pa.binary()}))
     batch = pa.RecordBatch.from_arrays([pa.array(rows, kind)], ["rows"]).slice(1)
     out = series_rows(batch, 2)
     found = [(out.models[m], w, n) for m, w, n in zip(out.model, out.window, out.numbers.tolist(), strict=True)]

@@ -13,7 +13,8 @@ import result_table as made
 
 from forecasting.evaluation.layout import Layout
 from udfs.derive import derive_forecasts, derive_metrics
-from udfs.derive_sums import HEAD, n_numbers, row_numbers, statistics_step, unpacked
+from udfs.packed_numbers import unpacked
+from udfs.row_numbers import HEAD, n_numbers, row_numbers, statistics_step
 from udfs.views import register_views
 
 if TYPE_CHECKING:
