@@ -25,6 +25,7 @@ from udfs.derive_selection import Rule, selection_rows
 from udfs.derive_sums import kept
 from udfs.lake import Lake
 from udfs.learn_weights import learn_weights
+from udfs.losses import LOSSES, loss_rows, no_losses, stored_fields
 from udfs.members import ENSEMBLE
 from udfs.results import BACKTEST, has_deepar, results_of, writing_settings
 from udfs.runs import Run, find
@@ -70,12 +71,11 @@ class Decisions:
 def decided(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Iterator[Decisions]:
     """Choose for every series of `sums` and calibrate; nothing is written but by what is yielded, inside the block."""
     lake.ensure("selection", "calibration", "results")
-    run = find(lake, run_id)
-    everyone = sums if _none_skipped(run) else _with_skipped(lake, run_id, sums)
-    series = with_segment(lake, everyone, config, run.series_version if run else None)
     blender, contest = blender_of(config), Contest.of(config, deepar=has_deepar(lake, run_id))
+    left_out = range(1, blender.windows + 1) if blender.windows > 1 else range(0)
     with (
-        _chosen(lake, run_id, series, config, contest) as selection,
+        kept(loss_rows(lake, sums, contest, left_out)) as losses,
+        _chosen(lake, run_id, losses, config, contest, left_out) as selection,
         kept(blended_backtests(lake, run_id, selection, blender, contest.models)) as blended,
     ):
         found = Calibration.none(blender)
@@ -92,26 +92,28 @@ def _none_skipped(run: Run | None) -> bool:
     return any(name.startswith("backtest_") for name in counts) and "backtest_skipped" not in counts
 
 
-def _with_skipped(lake: Lake, run_id: str, sums: DataFrame) -> DataFrame:
-    """The series of `sums` and those that were too short for every window, which have no sums."""
+def _with_skipped(lake: Lake, run_id: str, losses: DataFrame, none: bytes) -> DataFrame:
+    """The series of `losses` and those that were too short for every window, which have none."""
     from pyspark.sql import functions as F
 
     skipped = results_of(lake, run_id, BACKTEST).where(F.col("status") == "skipped")
     if skipped.isEmpty():
-        return sums
+        return losses
     identity = [*lake.layout.key, "bucket"]
-    without = skipped.select(*identity).distinct().join(sums.select(*identity), identity, "left_anti")
-    none = F.array().cast(sums.schema["rows"].dataType).alias("rows")
-    return sums.unionByName(without.select(*identity, none))
+    without = skipped.select(*identity).distinct().join(losses.select(*identity), identity, "left_anti")
+    return losses.unionByName(without.select(*identity, F.lit(bytearray(none)).alias(LOSSES)))
 
 
 @contextmanager
-def _chosen(lake: Lake, run_id: str, series: DataFrame, config: Config, contest: Contest) -> Iterator[DataFrame]:
+def _chosen(
+    lake: Lake, run_id: str, losses: DataFrame, config: Config, contest: Contest, left_out: Sequence[int]
+) -> Iterator[DataFrame]:
     """Rows of `selection`, without the factors that calibration adds; beside them each window's weights by the others,
     so that what is scored was not fitted to it (with one window it is)."""
-    windows = config.backtest.windows
-    left_out = range(1, windows + 1) if windows > 1 else ()
-    found = standings(series, contest, left_out)
+    run = find(lake, run_id)
+    everyone = losses if _none_skipped(run) else _with_skipped(lake, run_id, losses, no_losses(contest, left_out))
+    series = with_segment(lake, everyone, config, run.series_version if run else None)
+    found = standings(series, contest, left_out, stored_fields)
     learnt: Sequence[FloatArray | None] = [None] * len(found)
     if config.selection.mode == ENSEMBLE and len(contest.models) > 1:
         learnt = learn_weights(lake, run_id, series, found, left_out, config.selection.sample)

@@ -61,10 +61,7 @@ def derive_selection(lake: Lake, run_id: str, config: Config) -> None:
         _write_selection(lake, run_id, only_candidates(lake, run_id, config))
         return
     costs = config.evaluation.error_cost
-    with (
-        kept(series_sums(lake, run_id, config.quantiles, costs)) as sums,
-        decided(lake, run_id, sums, config) as decisions,
-    ):
+    with decided(lake, run_id, series_sums(lake, run_id, config.quantiles, costs), config) as decisions:
         decisions.write_choice()
         decisions.write_backtests()
 

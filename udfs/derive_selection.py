@@ -19,9 +19,10 @@ from forecasting.evaluation.selection import BEST, NO_SCORES, ONLY_CANDIDATE, Se
 from udfs.arrow import ArrowStep, repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models
-from udfs.contest import Contest, Field, Standing, contest_fields
+from udfs.contest import Contest, Field, Standing
 from udfs.lake import Lake, quoted
 from udfs.limits import condition
+from udfs.losses import stored_fields
 from udfs.member_rows import MEMBERS, OTHERS
 from udfs.members import ENSEMBLE
 from udfs.packed_numbers import packed
@@ -151,15 +152,15 @@ def _ensemble(
 
 
 def selection_rows(
-    lake: Lake, run_id: str, sums: DataFrame, rules: Sequence[Rule], left_out: Sequence[int] = ()
+    lake: Lake, run_id: str, series: DataFrame, rules: Sequence[Rule], left_out: Sequence[int] = ()
 ) -> DataFrame:
-    """Rows of `selection` for series with their sums and the column `segment`, and beside them OTHERS and MEMBERS.
+    """Rows of `selection` for series with LOSSES and the column `segment`, and beside them OTHERS and MEMBERS.
 
     rules: by all windows, and without each of those left out.
     """
     ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["selection"].columns)
     more = f"{quoted(OTHERS)} binary, {quoted(MEMBERS)} array<string>"
-    return sums.mapInArrow(_choice_step(lake, run_id, rules, left_out), f"{ddl}, {more}")
+    return series.mapInArrow(_choice_step(lake, run_id, rules, left_out), f"{ddl}, {more}")
 
 
 def _choice_step(lake: Lake, run_id: str, rules: Sequence[Rule], left_out: Sequence[int]) -> ArrowStep:
@@ -168,7 +169,7 @@ def _choice_step(lake: Lake, run_id: str, rules: Sequence[Rule], left_out: Seque
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         names = pa.array([*contest.models, None], pa.string())
         for batch in in_pieces(batches):
-            fields = contest_fields(batch, contest, left_out)
+            fields = stored_fields(batch, contest, left_out)
             segments = batch.column("segment").to_pylist()
             lines, decided = fields[0], decide(fields[0], segments, rules[0])
             others = [decide(f, segments, r).weights for f, r in zip(fields[1:], rules[1:], strict=True)]
