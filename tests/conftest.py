@@ -33,6 +33,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
             "spark.sql.shuffle.partitions": "2",
             "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:almanac;create=true",
+            # Thousands of small queries, each run once: interpreting one is quicker than to generate and compile code.
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+            "spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m",
+            **{f"spark.ui.retained{kind}": "10" for kind in ("Jobs", "Stages", "Tasks")},
+            "spark.sql.ui.retainedExecutions": "10",
         }
     )
     yield session
