@@ -33,6 +33,7 @@ from udfs.observing import FILL_GROUP, observing_by
 from udfs.packed_series import METADATA_PREFIX, PackedSeries
 from udfs.parts import Part, parts_of, pieces
 from udfs.results import DEEPAR
+from udfs.results_schema import STATISTICS, STEP_STATISTICS
 from udfs.schemas import SCHEMA_VERSION, table_schemas
 from udfs.series_chunks import SeriesChunks
 from udfs.spec import ModelSpec, Stage, TaskSpec
@@ -105,7 +106,8 @@ class DeepSource:
         as they are for the local models, and forecast all the same."""
         config, span = self.config, (self.start, self.end)
         related = {name: column.known_in_future for name, column in config.data.related_columns.items()}
-        columns = table_schemas(layout_of(config))["results"].names
+        names = table_schemas(layout_of(config))["results"].names
+        columns = [name for name in names if name not in (STATISTICS, STEP_STATISTICS)]
         return replace(
             spec_of(stage, config, self.frequency, span, related, ((ModelSpec(DEEPAR),),), columns),
             observing=observing_by(config, self.frequency.name, *span, self.calendar),

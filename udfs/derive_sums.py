@@ -17,7 +17,7 @@ from udfs.error_costs import with_unit_costs
 from udfs.lake import Lake, quoted
 from udfs.results import BACKTEST, deepar_backtests, results_of
 from udfs.results_schema import STATISTICS, STEP_STATISTICS
-from udfs.row_numbers import IF_THERE, OF_ROWS, STEP, statistics_step, stored_step
+from udfs.row_numbers import IF_THERE, OF_ROWS, STEP, statistics_form, statistics_step, stored_step
 from udfs.runs import find
 from udfs.series_rows import NAMES, gathered
 
@@ -72,7 +72,7 @@ def _sums(
     from pyspark.sql import functions as F
 
     run = find(lake, run_id)
-    if costs is not None or run is None or not run.plan.statistics:
+    if costs is not None or run is None or run.plan.statistics != statistics_form(levels):
         rows = results_of(lake, run_id, *stages).where("status <> 'skipped'")
         return sums_of(lake, rows, levels, costs, steps=steps)
     key = lake.layout.key

@@ -13,6 +13,7 @@ from forecasting.frequency import Frequency, Int64Array
 from udfs.config.evaluation import least_history
 from udfs.errors import InputError
 from udfs.grid import period_ordinal
+from udfs.row_numbers import statistics_form
 from udfs.spec import Stage
 from udfs.stage import StageInput, cell_column
 from udfs.work import RunPlan, StagePlan, cut, expected_microseconds, slots
@@ -117,7 +118,7 @@ def plan_run(
         mean_length=round(found.mean_length, 3),
         where=limits[0],
         items=limits[1],
-        statistics=True,
+        statistics=statistics_form(config.quantiles),
         stages={stage: units_of(source, found, buckets)},
     )
 

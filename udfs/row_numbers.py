@@ -8,6 +8,7 @@ with their arrays; so are those of a run that an item was forgotten of, whose sh
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -38,6 +39,11 @@ _STEP_LISTS = 64
 def n_numbers(levels: Sequence[float]) -> int:
     """K, numbers of a row."""
     return len(HEAD) + len(Layout.of(levels))
+
+
+def statistics_form(levels: Sequence[float]) -> str:
+    """A digest of what the numbers of a row are, and in which order: those of another version are not read."""
+    return hashlib.sha256(",".join((*HEAD, *Layout.of(levels).names)).encode()).hexdigest()[:16]
 
 
 def row_numbers(

@@ -64,7 +64,8 @@ class RunPlan:
     `holidays` that it reads, None without. tuning: the tuning whose settings compete (they stand in the run's config),
     "" for none. where, items: its limits. successors: the version of the table `successors`, None without. deepar: the
     run whose forecasts by the global model its own takes, "" for none. deepar_cold: the segments whose series with
-    hardly any history take them. statistics: whether its backtests stand in `results` with their statistics.
+    hardly any history take them. statistics: which statistics its backtests' tasks write beside their rows (see
+    `udfs.row_numbers.statistics_form`), "" for none.
     """
 
     frequency: str
@@ -84,7 +85,7 @@ class RunPlan:
     successors: int | None = None
     deepar: str = ""
     deepar_cold: tuple[str, ...] = ()
-    statistics: bool = False
+    statistics: str = ""
     stages: Mapping[str, StagePlan] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from forecasting.evaluation.layout import SCALARS
 from udfs.arrow import timestamps
 from udfs.packed_numbers import packed, unpacked
-from udfs.row_numbers import HEAD, n_numbers, row_numbers, statistics_step, stored_step
+from udfs.row_numbers import HEAD, n_numbers, row_numbers, statistics_form, statistics_step, stored_step
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.task import process
 
@@ -116,6 +116,12 @@ def cut(row: dict[str, Any], step: int) -> dict[str, Any]:
         "actuals": [row["actuals"][step]],
         "log_density": None if density is None else [density[step]],
     }
+
+
+def test_the_form_names_what_the_numbers_are() -> None:
+    assert statistics_form(LEVELS) == statistics_form([0.1, 0.5, 0.9])
+    assert statistics_form(LEVELS) != statistics_form((0.1, 0.5, 0.95))
+    assert statistics_form(LEVELS) != statistics_form((0.1, 0.5))
 
 
 def test_forecasts_have_none() -> None:
