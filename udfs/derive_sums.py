@@ -79,8 +79,9 @@ def _sums(
     identity = _identity(key)
     wanted = (STATISTICS, STEP_STATISTICS) if steps else (STATISTICS,)
     mine = lake.read("results").where((F.col("run_id") == run_id) & F.col("stage").isin(list(stages)))
-    mine = mine.where(" OR ".join(f"{name} IS NOT NULL" for name in wanted)).select(*identity, *wanted)
-    found = mine.mapInArrow(gathered(stored_step(identity, key if steps else None), key), _gathered_ddl(lake))
+    mine = mine.where(" OR ".join(f"{name} IS NOT NULL" for name in wanted)).select(*identity, "seconds", *wanted)
+    step = stored_step(identity, levels, key if steps else None)
+    found = mine.mapInArrow(gathered(step, key), _gathered_ddl(lake))
     more = deepar_backtests(lake, run_id) if BACKTEST in stages else None
     if more is not None:
         found = found.unionByName(_of_arrays(lake, more.where("status <> 'skipped'"), levels, None, steps=steps))

@@ -50,7 +50,7 @@ def results_schema(layout: Layout) -> TableSchema:
             _c("n_treated", "bigint", "values replaced, periods left out in front, or steps added by it"),
             _c("log_density", "array<double>", "in backtests: log of the density of each step's actual, NaN unscored"),
             _c(STATISTICS, "binary", "in backtests: the row's additive statistics (docs/metrics.md), packed doubles"),
-            _c(STEP_STATISTICS, "binary", "in one row of a task: its sums of them by step, an Arrow stream"),
+            _c(STEP_STATISTICS, "binary", "in one row of a task: its sums of these by step, an Arrow stream"),
             BUCKET,
         ),
         primary_key=("run_id", "stage", *layout.key, "model", "window"),

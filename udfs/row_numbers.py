@@ -22,7 +22,7 @@ from forecasting.evaluation.step_sums import StepSums
 from forecasting.frequency import Int64Array
 from udfs.arrow import ArrowStep, nulls
 from udfs.error_costs import OVER, UNDER
-from udfs.packed_numbers import dense, packed
+from udfs.packed_numbers import dense, packed, unpacked
 from udfs.results_schema import STATISTICS, STEP_STATISTICS
 
 HEAD = ("n_series", "n_fallback", "seconds")
@@ -216,14 +216,20 @@ def _ordered(batch: pa.RecordBatch, more: dict[str, pa.Array], columns: Sequence
 def _statistics(batch: pa.RecordBatch, sums: _TaskSums) -> pa.Array:
     skipped = pc.equal(batch.column("status"), "skipped")
     if not pc.any(skipped).as_py():
-        return packed(sums.add(batch))
+        return packed(_untimed(sums.add(batch)))
     mine = np.flatnonzero(~skipped.to_numpy(zero_copy_only=False))
     if not len(mine):
         return nulls(pa.binary(), len(batch))
     place = np.full(len(batch), -1, dtype=np.int64)
     place[mine] = np.arange(len(mine))
     index = pa.array(place, mask=place < 0)
-    return packed(sums.add(batch.take(pa.array(mine)))).take(index)
+    return packed(_untimed(sums.add(batch.take(pa.array(mine))))).take(index)
+
+
+def _untimed(numbers: FloatArray) -> FloatArray:
+    """The numbers without the seconds, which have a column of their own: what is stored is the same each time."""
+    numbers[:, HEAD.index("seconds")] = 0.0
+    return numbers
 
 
 def _stream(rows: pa.RecordBatch) -> bytes:
@@ -233,13 +239,16 @@ def _stream(rows: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def stored_step(identity: Sequence[str], key: Sequence[str] | None = None) -> ArrowStep:
-    """As `statistics_step`, of rows with STATISTICS; of steps where these have STEP_STATISTICS and `key` is given."""
+def stored_step(identity: Sequence[str], levels: Sequence[float], key: Sequence[str] | None = None) -> ArrowStep:
+    """As `statistics_step`, of rows with STATISTICS and `seconds`; of steps where these have STEP_STATISTICS and `key`
+    is given. levels: those of the run."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             scored = batch.filter(batch.column(STATISTICS).is_valid())
-            yield _of_series(scored, identity, scored.column(STATISTICS))
+            numbers = unpacked(scored.column(STATISTICS), n_numbers(levels)).copy()
+            numbers[:, HEAD.index("seconds")] = scored.column("seconds").to_numpy()
+            yield _of_series(scored, identity, packed(numbers))
             if key is None:
                 continue
             for blob in batch.column(STEP_STATISTICS).drop_null():

@@ -44,7 +44,7 @@ def compared(lake: Lake, run_id: str) -> DataFrame:
     from pyspark.sql import functions as F
 
     rows = lake.read("results").where(F.col("run_id") == run_id)
-    return rows.drop("run_id", "seconds", "unit")
+    return rows.drop("run_id", "seconds", "unit", "step_statistics")
 
 
 def test_a_killed_driver_is_resumed(spark: SparkSession, make_config: Callable[..., dict[str, Any]]) -> None:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 MakeConfig = Callable[..., dict[str, Any]]
 H, LENGTH = 7, 90
-NOT_COMPARED = ("run_id", "seconds", "unit", "bucket")
+NOT_COMPARED = ("run_id", "seconds", "unit", "bucket", "step_statistics")
+"""What depends on the run, its clock, and how its work was cut."""
 
 
 def results(lake: Lake, run_id: str) -> DataFrame:
