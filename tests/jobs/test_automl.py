@@ -202,7 +202,7 @@ def test_metrics_by_the_statistics_that_tasks_wrote_are_those_of_the_arrays(made
     ))  # fmt: skip
     derive_metrics(lake, fresh, made(mode)[0])
     made_anew = lake.read("metrics").where(f"run_id = '{fresh}'").toPandas()
-    assert set(derived["scope"]) == {"item", "segment", "step", "total"}
+    assert set(derived["scope"]) == {"item", "step", "total"}
     order = ["scope", "model", "window", "attribute", "value", "step", "item_id", "shop"]
     tables = [frame.sort_values(order).reset_index(drop=True) for frame in (derived, made_anew)]
     assert len(tables[0]) == len(tables[1])
