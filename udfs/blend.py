@@ -35,7 +35,7 @@ from udfs.member_rows import MEMBERS, OTHERS, PIECE_NUMBERS, RowForm, member_row
 from udfs.packed_numbers import packed, unpacked
 from udfs.results import BACKTEST, results_of
 from udfs.results_schema import STATISTICS, STEP_STATISTICS
-from udfs.row_numbers import with_statistics
+from udfs.row_numbers import no_statistics, with_statistics
 from udfs.weights import dense_weights
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ def final_backtests(
 
 def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calibration: Calibration) -> ArrowStep:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        yield from with_statistics(rows(batches), blender.levels, kept)
+        yield from with_statistics(rows(batches), blender.levels)
 
     def rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -333,7 +333,8 @@ def _final_step(kept: Sequence[str], key: Sequence[str], blender: Blender, calib
                 }
                 if blender.single:
                     columns["log_density"] = fixed_lists(density[some, w])
-                yield pa.RecordBatch.from_pydict(columns)
+                columns |= no_statistics(len(some))
+                yield pa.RecordBatch.from_arrays([columns[n] for n in kept], names=list(kept))
 
     return run
 

@@ -71,7 +71,7 @@ def _count_anew(lake: Lake, where: Column) -> None:
     for row in lake.read("results").where(where).select("run_id").distinct().collect():
         run = runs.find(lake, row["run_id"])
         if run is not None and run.plan.statistics:
-            runs.update(lake, replace(run, plan=replace(run.plan, statistics="")))
+            runs.replaced(lake, run, plan=replace(run.plan, statistics=""))
 
 
 def digest(parts: Sequence[str]) -> str:

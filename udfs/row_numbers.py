@@ -180,37 +180,29 @@ def _partition() -> int:
 # --- beside the arrays ---
 
 
-def with_statistics(
-    batches: Iterable[pa.RecordBatch], levels: Sequence[float], columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """A task's rows of `results` with STATISTICS and, in the first row of its last batch, STEP_STATISTICS; columns in
-    the order of `columns`. What was skipped has none."""
+def with_statistics(batches: Iterable[pa.RecordBatch], levels: Sequence[float]) -> Iterator[pa.RecordBatch]:
+    """A task's rows of `results` with STATISTICS and, in the first row of its last batch, STEP_STATISTICS, where they
+    have NULL. What was skipped has none."""
     sums, waiting = _TaskSums(levels), None
     for batch in batches:
         if waiting is not None:
             yield waiting
-        waiting = _ordered(batch, {STATISTICS: _statistics(batch, sums), **_no_steps(batch)}, columns)
+        waiting = _with(batch, STATISTICS, _statistics(batch, sums))
     if waiting is None:
         return
     if sums.names and len(waiting):
         blob = pa.array([_stream(sums.rows()), *[None] * (len(waiting) - 1)], pa.binary())
-        waiting = waiting.set_column(columns.index(STEP_STATISTICS), STEP_STATISTICS, blob)
+        waiting = _with(waiting, STEP_STATISTICS, blob)
     yield waiting
 
 
-def without_statistics(batches: Iterable[pa.RecordBatch], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """A task's rows with NULL for them: forecasts, of which no actual is known."""
-    for batch in batches:
-        yield _ordered(batch, {STATISTICS: nulls(pa.binary(), len(batch)), **_no_steps(batch)}, columns)
+def no_statistics(rows: int) -> dict[str, pa.Array]:
+    """The columns where nothing is known: what `with_statistics` fills, and what forecasts keep."""
+    return dict.fromkeys((STATISTICS, STEP_STATISTICS), nulls(pa.binary(), rows))
 
 
-def _no_steps(batch: pa.RecordBatch) -> dict[str, pa.Array]:
-    return {STEP_STATISTICS: nulls(pa.binary(), len(batch))}
-
-
-def _ordered(batch: pa.RecordBatch, more: dict[str, pa.Array], columns: Sequence[str]) -> pa.RecordBatch:
-    given = [more[name] if name in more else batch.column(name) for name in columns]
-    return pa.RecordBatch.from_arrays(given, names=list(columns))
+def _with(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
+    return batch.set_column(batch.schema.get_field_index(name), name, column)
 
 
 def _statistics(batch: pa.RecordBatch, sums: _TaskSums) -> pa.Array:
@@ -236,7 +228,7 @@ def _stream(rows: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_batch(rows)
-    return bytes(sink.getvalue().to_pybytes())
+    return bytes(sink.getvalue())
 
 
 def stored_step(identity: Sequence[str], levels: Sequence[float], key: Sequence[str] | None = None) -> ArrowStep:

@@ -55,7 +55,7 @@ def _together(waiting: Sequence[pa.RecordBatch], key: Sequence[str]) -> pa.Recor
     begins = np.flatnonzero(np.diff(group[order], prepend=-1))
     ends = np.append(begins, len(order))
     columns = rows.select(owner).take(pa.array(order[begins])).columns
-    names = pa.array(_names(rows.select(["model", "window"]).take(pa.array(order)), ends), pa.string())
+    names = pa.array(_names(rows, order, ends), pa.string())
     numbers = rows.column("numbers").take(pa.array(order))
     _, offsets, values = numbers.buffers()
     bounds = np.frombuffer(offsets, dtype=np.int32, count=len(order) + 1)[ends].copy()
@@ -73,13 +73,13 @@ def codes(rows: pa.RecordBatch, columns: Sequence[str]) -> Int64Array:
     return code
 
 
-def _names(rows: pa.RecordBatch, ends: Int64Array) -> npt.NDArray[np.object_]:
-    """What rows ends[g] to ends[g + 1] are of, as text. Made once for each that there is."""
+def _names(rows: pa.RecordBatch, order: Int64Array, ends: Int64Array) -> npt.NDArray[np.object_]:
+    """What rows order[ends[g]:ends[g + 1]] are of, as text. Made once for each that there is."""
     code = codes(rows, ["model", "window"])
     _, first = np.unique(code, return_index=True)
     of_code = rows.take(pa.array(first))
     known = list(zip(of_code.column("model").to_pylist(), of_code.column("window").to_pylist(), strict=True))
-    out = np.empty(len(ends) - 1, dtype=object)
+    code, out = code[order], np.empty(len(ends) - 1, dtype=object)
     counts = np.diff(ends)
     for count in np.unique(counts).tolist():
         mine = np.flatnonzero(counts == count)

@@ -31,8 +31,8 @@ from udfs.living import all_zero, lived, noted, scored_density
 from udfs.members import ENSEMBLE, Gathered, blended, members_apart, unrounded, weights_of, with_final
 from udfs.parts import Part, parts_of, pieces
 from udfs.results import DEEPAR
-from udfs.results_schema import STATISTICS, STEP_STATISTICS
-from udfs.row_numbers import with_statistics, without_statistics
+from udfs.results_schema import STATISTICS
+from udfs.row_numbers import no_statistics, with_statistics
 from udfs.shut import shut, with_whole_seasons
 from udfs.spec import ModelSpec, TaskSpec
 from udfs.treated import treatment_columns
@@ -57,12 +57,8 @@ def process(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordB
     in units) and `related:<name>` for each of spec.related.
     """
     rows = _rows(spec, units, batches)
-    if STATISTICS not in spec.columns:
-        yield from rows
-    elif spec.stage == "backtest":
-        yield from with_statistics(rows, spec.quantiles, spec.columns)
-    else:
-        yield from without_statistics(rows, spec.columns)
+    scored = spec.stage == "backtest" and STATISTICS in spec.columns
+    yield from with_statistics(rows, spec.quantiles) if scored else rows
 
 
 def _rows(spec: TaskSpec, units: tuple[int, ...], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -301,8 +297,8 @@ def _record_batch(
     if numbers is not None and part.actuals is not None:
         density = scored_density(log_density(get_model(model.name), numbers, forecast, part.actuals), part)
     columns["log_density"] = nulls(lists, rows) if density is None else fixed_lists(density)
-    names = [name for name in spec.columns if name not in (STATISTICS, STEP_STATISTICS)]
-    return pa.RecordBatch.from_arrays([columns[name] for name in names], names=names)
+    columns |= no_statistics(rows)
+    return pa.RecordBatch.from_arrays([columns[name] for name in spec.columns], names=list(spec.columns))
 
 
 def _start_columns(part: Part, numbers: Fitted, model: ModelSpec) -> Columns:
