@@ -71,7 +71,7 @@ class Sampler:
         """Windows `first` to `first + n` of some steps, B = len(steps) * n."""
         options = self._settings
         device = self._cumulated.device
-        seeds = torch.tensor([seed_of(self._seed, _WINDOWS, step) for step in steps], device=device)
+        seeds = _brought([seed_of(self._seed, _WINDOWS, step) for step in steps], device)
         place = torch.arange(first, first + n, device=device)
         noise = Noise(mixed(seeds.unsqueeze(1) + place).flatten())
         u, v = noise.pair(torch.float64)
@@ -88,6 +88,20 @@ class Sampler:
             columns = [noise.pair()[0] < share for _ in range(self._n_categories)]
             unknown = torch.stack(columns, dim=1)
         return Draw(rows, ends, begins, unknown)
+
+
+def _brought(numbers: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers on a device, int64 [n]; a GPU is not waited for, which an ordinary copy would do."""
+    here = torch.tensor(numbers)
+    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here
+
+
+def _rows_of(table: Tensor, place: Tensor) -> Tensor:
+    """Rows [..., F] of a table [n, F]; a GPU's own kernel for that spends a block of threads on each row."""
+    if table.device.type != "cuda":
+        return table[place]
+    n_columns = table.shape[1]
+    return table.take(place.unsqueeze(-1) * n_columns + torch.arange(n_columns, device=table.device))
 
 
 def _positions(series: SeriesSet, ends: Tensor) -> Tensor:
@@ -238,11 +252,11 @@ class Reader:
         """Calendar, holidays, age, related series and lagged related series, D columns in parts [T, B, .]."""
         series = self._series
         moment = (series.start[draw.rows] + position - series.first).clamp(0, series.periods - 1)
-        parts = [series.clock[series.group[draw.rows] * series.periods + moment]]
+        parts = [_rows_of(series.clock, series.group[draw.rows] * series.periods + moment)]
         age = (position - draw.begins).clamp(min=0)
         parts.append((torch.log10(2.0 + age) - 1.5).unsqueeze(2))
         if series.related.shape[1]:
-            value = series.related[place]
+            value = _rows_of(series.related, place)
             missing = torch.isnan(value)
             parts += [torch.nan_to_num(value), missing.to(torch.float32)]
             if len(self._moving):
@@ -251,7 +265,7 @@ class Reader:
             source = position.unsqueeze(2) - self._past_lags
             seen = (source >= draw.begins.unsqueeze(1)) & inside.unsqueeze(2)
             rows = torch.where(seen, source + offset.unsqueeze(1), self._outside)
-            value = series.past[rows].flatten(2)  # [T, B, lags * K]
+            value = _rows_of(series.past, rows).flatten(2)  # [T, B, lags * K]
             parts += [torch.nan_to_num(value), torch.isnan(value).to(torch.float32)]
         return parts
 

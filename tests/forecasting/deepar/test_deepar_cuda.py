@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 from deepar_family import HORIZON, Family, family  # noqa: E402
 
 from forecasting.deepar import Facts, SeriesSet, Settings, Trainer  # noqa: E402
+from forecasting.deepar.chunks import Chunks  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SMALL: dict[str, Any] = {"num_cells": 16, "batch_size": 16, "batches_per_epoch": 10, "epochs": 4}
@@ -44,6 +45,27 @@ def test_losses_are_those_of_the_cpu_without_dropout(known: Family) -> None:
     torch.backends.cudnn.allow_tf32 = False
     found = [[p.loss for p in trainer(known, device, dropout=0.0).run()] for device in ("cuda", "cpu")]
     np.testing.assert_allclose(found[0], found[1], rtol=2e-3)
+
+
+def in_chunks(known: Family, device: str, n: int) -> Trainer:
+    settings = Settings(**{**SMALL, "dropout": 0.0, "epochs": 6})
+    facts = Facts.learn(known.batch, known.metadata, HORIZON, settings)
+
+    def load(k: int) -> SeriesSet:
+        rows = np.arange(k, len(known.batch), n)
+        return SeriesSet.of(known.batch.take(rows), facts, known.metadata.take(rows), device=device)
+
+    return Trainer(Chunks(load, n, device), facts, settings, seed=5)
+
+
+def test_chunks_are_brought_to_the_device_beside_the_steps(known: Family) -> None:
+    torch.backends.cudnn.allow_tf32 = False
+    there, here = in_chunks(known, "cuda", 3), in_chunks(known, "cpu", 3)
+    losses = [[(p.loss, p.held_out) for p in t.run()] for t in (there, here)]
+    assert there._graph is not None
+    assert there._graph._graph is not None
+    assert there.chunks.get(0).device.type == "cuda"
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)
 
 
 def test_a_resumed_training_goes_on(known: Family) -> None:
