@@ -95,7 +95,7 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
         "forecast_start": info.get("forecast_start", "per_series"),
         "horizon": dataset.horizon,
         "quantiles": LEVELS,
-        "models": {name: OPTIONS.get(name, {}) for name in PRESETS[preset]} | elasticities(dataset, preset),
+        "models": {name: OPTIONS.get(name, {}) for name in PRESETS[preset]} | elasticities(dataset),
         "covariates": covariates,
         "backtest": dataset.backtest(),
         "evaluation": {"mase_season_length": dataset.mase_season},
@@ -106,10 +106,11 @@ def config(dataset: Dataset, preset: str, lake: Path, inputs: Path) -> dict[str,
     }
 
 
-def elasticities(dataset: Dataset, preset: str) -> dict[str, dict[str, Any]]:
-    """Where there are covariates, one more arima: of logarithms, of the target and of those that are above 0 in all of
-    the history. A price, a holiday and an advertisement then change demand by a share."""
-    if "arima" not in PRESETS[preset] or not dataset.has("related") or not dataset.known:
+def elasticities(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """Where there are covariates, an arima of logarithms, of the target and of those that are above 0 in all of the
+    history: a price, a holiday and an advertisement then change demand by a share. The preset fast has it too, for
+    none of its other models takes a price where the history is short."""
+    if not dataset.has("related") or not dataset.known:
         return {}
     table = pd.read_parquet(dataset.folder / "related.parquet", columns=["timestamp", *dataset.known])
     seen = table[table["timestamp"] <= dataset.history()["timestamp"].max()]
@@ -315,7 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="AutoML end to end, beside peers.")
     parser.add_argument("--data", action="append", type=Path, help="a data set's folder, or one with several")
     parser.add_argument("--set", action="append", help="only these sets")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="full", help="fast leaves out arima")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="full", help="fast leaves out arima where there are no covariates")
     parser.add_argument("--test", action="store_true", help="open the test part; logged in docs/benchmarks.md")
     parser.add_argument("--out", type=Path, default=ROOT / "lake" / "accuracy", help="folder for the forecasts")
     arguments = parser.parse_args()
