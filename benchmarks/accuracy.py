@@ -316,7 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="AutoML end to end, beside peers.")
     parser.add_argument("--data", action="append", type=Path, help="a data set's folder, or one with several")
     parser.add_argument("--set", action="append", help="only these sets")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="full", help="fast leaves out arima where there are no covariates")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="full", help="fast: arima only for covariates")
     parser.add_argument("--test", action="store_true", help="open the test part; logged in docs/benchmarks.md")
     parser.add_argument("--out", type=Path, default=ROOT / "lake" / "accuracy", help="folder for the forecasts")
     arguments = parser.parse_args()
