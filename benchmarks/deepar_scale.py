@@ -179,7 +179,7 @@ def accuracy(config: Config, options: argparse.Namespace) -> dict[str, float]:
     """Over the first series: ours, by the law, and by the same day of the week before."""
     truth = next(parts(options))
     names = truth.names[:SCORED]
-    table = open_table(Path(str(config.lake.path)), "results_deepar")
+    table = open_table(str(config.lake.path), "results_deepar")
     assert table is not None
     found: dict[str, FloatArray] = {}
     for rows in read_files(table, ["item_id", "quantiles"]):

@@ -56,7 +56,7 @@ def explain(
     done = Explained(opened.run_id, opened.model_id)
     schema = impacts_schema(layout_of(source.config))
     rows = _rows(opened, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id})
+    done.version = replace_rows(source.lake, schema, rows, {"run_id": done.run_id})
     done.seconds = time.perf_counter() - started
     return done
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from udfs.config import Config
-from udfs.delta_files import lake_folder, open_table, read_rows
+from udfs.delta_files import is_store, lake_root, open_table, read_rows
 from udfs.errors import InputError
 from udfs.models_schema import models_schema
 from udfs.results import DEEPAR
@@ -41,14 +41,20 @@ def device_of(config: Config) -> str:
 
 
 def models_folder(config: Config) -> Path:
-    """Where model folders and checkpoints are."""
+    """Where model folders and checkpoints are. Raises InputError where the lake is on an object store and the config
+    names no folder."""
     given = config.deepar.models
-    return Path(given).absolute() if given is not None else lake_folder(config.lake) / "deepar_models"
+    if given is not None:
+        return Path(given).absolute()
+    root = lake_root(config.lake)
+    if is_store(root):
+        raise InputError(f"the lake is {root}: give deepar.models, a folder for the trained models and checkpoints")
+    return Path(root) / "deepar_models"
 
 
 def stored_models(config: Config) -> list[dict[str, Any]]:
     """The rows of `models`, oldest first."""
-    table = open_table(lake_folder(config.lake), "models")
+    table = open_table(lake_root(config.lake), "models")
     rows = [] if table is None else read_rows(table, models_schema().names)
     return sorted(rows, key=lambda row: (row["trained_at"], row["model_id"]))
 
@@ -63,7 +69,7 @@ def with_tuned(config: Config, run_id: str) -> Config:
     """The config with the best setting of a tuning. Raises InputError for one that is not there, is another model's,
     was made for another horizon or grid, or has no complete trial."""
     schema = tuning_schema()
-    table = open_table(lake_folder(config.lake), schema.name)
+    table = open_table(lake_root(config.lake), schema.name)
     rows = [] if table is None else [row for row in read_rows(table, schema.names) if row["model"] == DEEPAR]
     mine = [row for row in rows if row["run_id"] == run_id]
     if not mine:

@@ -64,7 +64,7 @@ def imagine(
     done = Imagined(opened.run_id, opened.model_id, source.n_series)
     schema = scenarios_schema(layout_of(source.config))
     rows = _rows(opened, found, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id})
+    done.version = replace_rows(source.lake, schema, rows, {"run_id": done.run_id})
     done.seconds = time.perf_counter() - started
     return done
 

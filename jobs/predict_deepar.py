@@ -90,7 +90,7 @@ def predict(
     done = Predicted(opened.run_id, opened.model_id, notes=notes, predictor=predictor, timed=opened.timed)
     schema = table_schemas(layout_of(source.config))[RESULTS_DEEPAR]
     rows = _rows(models, source, stages, done, arrow_schema(schema), on_progress)
-    done.version = replace_rows(source.folder, schema, rows, {"run_id": done.run_id, "stage": stages})
+    done.version = replace_rows(source.lake, schema, rows, {"run_id": done.run_id, "stage": stages})
     done.seconds = time.perf_counter() - started
     return done
 

@@ -143,7 +143,7 @@ def _one(config: Config, processes: Processes, told: dict[str, Any], on_epoch: O
     if processes.first:
         row = session.saved(models_folder(config))
         batch = pa.RecordBatch.from_pylist([row], schema=arrow_schema(models_schema()))
-        replace_rows(source.folder, models_schema(), iter([batch]), {"model_id": row["model_id"]})
+        replace_rows(source.lake, models_schema(), iter([batch]), {"model_id": row["model_id"]})
         place.unlink(missing_ok=True)
         if tracking is not None:
             tracking.done(row)

@@ -35,7 +35,7 @@ from udfs.arrow import joined_keys
 from udfs.config import Config, load_config
 from udfs.config.load import config_hash
 from udfs.deep_source import DeepSource, not_done, open_source
-from udfs.delta_files import arrow_schema, lake_folder, open_table, read_rows, replace_rows
+from udfs.delta_files import arrow_schema, lake_root, open_table, read_rows, replace_rows
 from udfs.errors import InputError
 from udfs.lake import as_json
 from udfs.parts import Part
@@ -196,7 +196,7 @@ def _identity(config: Config) -> str:
 
 def _rows_of(config: Config, run_id: str | None, resume: bool) -> list[dict[str, Any]]:
     """The rows of the tuning to go on with, in the order of the trials; none where one begins."""
-    table = open_table(lake_folder(config.lake), tuning_schema().name)
+    table = open_table(lake_root(config.lake), tuning_schema().name)
     rows = [] if table is None else read_rows(table, tuning_schema().names)
     mine = [row for row in rows if run_id in (None, row["run_id"])]
     if run_id is not None and mine and not resume:
@@ -241,7 +241,7 @@ def _write(source: DeepSource, trials: Sequence[Trial], constants: Mapping[str, 
         for trial in trials
     ]
     rows = pa.RecordBatch.from_pylist(records, schema=arrow_schema(tuning_schema()))
-    replace_rows(source.folder, tuning_schema(), iter([rows]), {"run_id": str(constants["run_id"])})
+    replace_rows(source.lake, tuning_schema(), iter([rows]), {"run_id": str(constants["run_id"])})
 
 
 # --- what is printed ---

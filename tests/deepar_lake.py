@@ -180,7 +180,7 @@ def changed(config: Config, **section: Any) -> Config:
 
 def rows_of(config: Config, table: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """The rows of a table of the lake; columns: those of its schema unless given."""
-    found = open_table(Path(str(config.lake.path)), table)
+    found = open_table(str(config.lake.path), table)
     assert found is not None
     return read_rows(found, columns or table_schemas(layout_of(config))[table].names)
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,7 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.holidays import HolidayCalendar
 from udfs.config import Config
 from udfs.config.load import config_hash
-from udfs.delta_files import lake_folder, open_table, read_rows
+from udfs.delta_files import lake_root, open_table, read_files, read_rows
 from udfs.errors import InputError
 from udfs.holiday_table import REGION, Holiday, calendar_at_hand
 from udfs.lake import LakeInfo, layout_of, same_group
@@ -35,7 +34,7 @@ from udfs.parts import Part, parts_of, pieces
 from udfs.results import DEEPAR
 from udfs.results_schema import STATISTICS, STEP_STATISTICS
 from udfs.schemas import SCHEMA_VERSION, table_schemas
-from udfs.series_chunks import SeriesChunks
+from udfs.series_chunks import SeriesChunks, joined_keys
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.stage import spec_of
 from udfs.work import RunPlan
@@ -48,11 +47,12 @@ _DECIDED = ("run_id", "horizon", "quantiles")
 
 @dataclass(frozen=True)
 class JoinedRun:
-    """What a forecast needs to know of the run that it joins."""
+    """What a forecast needs to know of the run that it joins. items: the joined keys of its series; None: all."""
 
     run_id: str
     plan: RunPlan
     series_version: int
+    items: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class DeepSource:
     """All series of a lake at a version. start, end: ordinals of the first and last period of the data set. chunks:
     the series, as many at once as `deepar.series_at_once` says."""
 
-    folder: Path
+    lake: str
     config: Config
     frequency: Frequency
     chunks: SeriesChunks
@@ -190,9 +190,9 @@ def open_source(config: Config, *, run: JoinedRun | None = None, version: int | 
     Raises InputError for a lake that is empty, in a catalog, or another dataset group's, and for a version that is
     gone.
     """
-    folder = lake_folder(config.lake)
-    info = _identity(folder, config)
-    table = open_table(folder, "series", run.series_version if run is not None else version)
+    lake = lake_root(config.lake)
+    info = _identity(lake, config)
+    table = open_table(lake, "series", run.series_version if run is not None else version)
     if table is None:
         raise InputError("the lake holds no series yet; run `almanac ingest` first")
     layout, frequency = layout_of(config), Frequency.parse(info.frequency)
@@ -204,7 +204,7 @@ def open_source(config: Config, *, run: JoinedRun | None = None, version: int | 
         frequency,
         at_once=config.deepar.series_at_once,
         metadata=[column] if column is not None and column not in config.key else [],
-        items=run.plan.items if run is not None else None,
+        items=run.items if run is not None else None,
     )
     found = chunks.survey
     if run is not None:
@@ -216,15 +216,15 @@ def open_source(config: Config, *, run: JoinedRun | None = None, version: int | 
     countries: list[str | None] = []
     if column is not None:
         countries = found.values[column if column in config.key else METADATA_PREFIX + column].to_pylist()
-    calendar = _calendar(folder, config, countries, info.frequency, start, end, run)
-    return DeepSource(folder, config, frequency, chunks, int(table.version()), start, end, calendar)
+    calendar = _calendar(lake, config, countries, info.frequency, start, end, run)
+    return DeepSource(lake, config, frequency, chunks, int(table.version()), start, end, calendar)
 
 
-def _identity(folder: Path, config: Config) -> LakeInfo:
-    table = open_table(folder, "lake")
+def _identity(lake: str, config: Config) -> LakeInfo:
+    table = open_table(lake, "lake")
     rows = [] if table is None else read_rows(table, _INFO)
     if not rows:
-        raise InputError(f"the lake {folder} is empty; run `almanac ingest` (or `almanac run`) first")
+        raise InputError(f"the lake {lake} is empty; run `almanac ingest` (or `almanac run`) first")
     row = rows[0]
     if row["schema_version"] != SCHEMA_VERSION:
         raise InputError(
@@ -237,10 +237,10 @@ def _identity(folder: Path, config: Config) -> LakeInfo:
 
 def find_run(config: Config, run_id: str | None) -> JoinedRun:
     """The run to join: the given one, else the newest of this config. Raises InputError where there is none, for a
-    run of another config, and for one that is limited by a condition, which only Spark can tell."""
-    folder = lake_folder(config.lake)
-    _identity(folder, config)
-    table = open_table(folder, "runs")
+    run of another config, and for one that is limited by a condition and has no rows yet."""
+    lake = lake_root(config.lake)
+    _identity(lake, config)
+    table = open_table(lake, "runs")
     rows = sorted([] if table is None else read_rows(table, _RUN), key=lambda r: (r["started_at"], r["run_id"]))
     mine = [row for row in rows if row["config_hash"] == config_hash(config)]
     if run_id is not None:
@@ -257,20 +257,30 @@ def find_run(config: Config, run_id: str | None) -> JoinedRun:
         )
     row = mine[-1]
     plan = RunPlan.from_dict(json.loads(row["plan"]))
-    if plan.where is not None:
+    items = plan.items if plan.where is None else _items_of(lake, config, row["run_id"], plan.where)
+    return JoinedRun(row["run_id"], plan, int(row["input_versions"]["series"]), items)
+
+
+def _items_of(lake: str, config: Config, run_id: str, where: str) -> list[str]:
+    """The joined keys of the series that a run has rows of: only Spark can tell what meets its condition."""
+    table = open_table(lake, "results")
+    parts = [] if table is None else read_files(table, config.key, {"run_id": [run_id]})
+    names = [pc.unique(joined_keys([rows.column(part) for part in config.key])) for rows in parts]
+    found = {name for some in names for name in some.to_pylist()}
+    if not found:
         raise InputError(
-            f"run {row['run_id']} is limited by the condition {plan.where!r}, which only Spark can tell; join a run "
-            "without --where"
+            f"run {run_id} is limited by the condition {where!r}, which only Spark can tell, and has no rows yet that "
+            f"would say of which series; run `almanac backtest --resume --run-id {run_id}` first"
         )
-    return JoinedRun(row["run_id"], plan, int(row["input_versions"]["series"]))
+    return sorted(found)
 
 
 def check_predictor(config: Config, predictor: str) -> None:
     """Raise InputError where a run is not there whose decisions a later forecast is to apply, or was made for other
     steps or levels."""
-    folder = lake_folder(config.lake)
-    _identity(folder, config)
-    table = open_table(folder, "runs")
+    lake = lake_root(config.lake)
+    _identity(lake, config)
+    table = open_table(lake, "runs")
     rows = [row for row in ([] if table is None else read_rows(table, _DECIDED)) if row["run_id"] == predictor]
     if not rows:
         raise InputError(f"there is no run {predictor!r} in this lake; `almanac describe` lists the runs")
@@ -283,7 +293,7 @@ def check_predictor(config: Config, predictor: str) -> None:
 
 
 def _calendar(
-    folder: Path,
+    lake: str,
     config: Config,
     countries: list[str | None],
     frequency: str,
@@ -293,7 +303,7 @@ def _calendar(
 ) -> HolidayCalendar | None:
     if config.holidays is None:
         return None
-    table = open_table(folder, "holidays", None if run is None else run.plan.holidays)
+    table = open_table(lake, "holidays", None if run is None else run.plan.holidays)
     names = list(Holiday.__dataclass_fields__)
     stored = [] if table is None else [Holiday(**row) for row in read_rows(table, names)]
     return calendar_at_hand(stored, config, frequency, start, end, countries)

@@ -1,17 +1,19 @@
 """Delta tables of a path lake without Spark or a JVM: the file list from `deltalake`, the rows from Parquet.
 
-For the GPU job. It reads at a version, and writes in one commit that replaces what meets a predicate.
+For the GPU job. It reads at a version, and writes in one commit that replaces what meets a predicate. The lake is a
+folder or on an object store, whose credentials are in the environment (as `deltalake` names them).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow.fs import PyFileSystem
 
 from udfs.errors import InputError
 from udfs.layout import TableSchema
@@ -32,11 +34,13 @@ _TYPES: dict[str, pa.DataType] = {
     "array<double>": pa.list_(pa.float64()),
     "map<string, double>": pa.map_(pa.string(), pa.float64()),
 }
+_STORES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 _PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.checkpointInterval": "20"}
 
 
-def lake_folder(place: LakeConfig) -> Path:
-    """The folder of a path lake. Raises InputError for a lake in a catalog or on an object store."""
+def lake_root(place: LakeConfig) -> str:
+    """Where the tables of a path lake are: a folder, or a URL of an object store. Raises InputError for a lake in a
+    catalog, and for a store that `deltalake` does not know."""
     if place.path is None:
         name = ".".join(part for part in (place.catalog, place.schema_) if part)
         raise InputError(
@@ -45,28 +49,43 @@ def lake_folder(place: LakeConfig) -> Path:
             "`holidays` into a folder by CREATE TABLE … LOCATION … AS SELECT)"
         )
     path = place.path.removeprefix("file://") if place.path.startswith("file:///") else place.path
-    if "://" in path or path.startswith("dbfs:"):
+    if not is_store(path):
+        return str(Path(path).absolute())
+    if urlsplit(path).scheme not in _STORES:
+        known = ", ".join(f"{scheme}://" for scheme in _STORES)
         raise InputError(
-            f"lake.path is {place.path}; this job reads a local or mounted folder: mount it and name that"
+            f"lake.path is {place.path}; this job reads a folder or a store ({known}): mount it and name the folder"
         )
-    return Path(path).absolute()
+    return path.rstrip("/")
 
 
-def open_table(lake: Path, name: str, version: int | None = None) -> DeltaTable | None:
+def is_store(path: str) -> bool:
+    """Whether a path is a URL and not of this machine's file system."""
+    return "://" in path or path.startswith("dbfs:")
+
+
+def open_table(lake: str, name: str, version: int | None = None) -> DeltaTable | None:
     """A table at a version, None where it has not been made.
 
-    Raises InputError for a version that is gone, and for deletion vectors, which only Spark applies.
+    Raises InputError for a version that is gone, for a store that does not answer or lets nobody in, and for deletion
+    vectors, which only Spark applies.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    folder = str(lake / name)
-    if not DeltaTable.is_deltatable(folder):
-        return None
+    place = f"{lake}/{name}"
     try:
-        table = DeltaTable(folder, version=version)
+        if not DeltaTable.is_deltatable(place):
+            return None
     except (DeltaError, OSError) as error:
-        raise InputError(f"table {name} cannot be read at version {version}: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"{place} cannot be reached: {_first_line(error)}; the store's address and credentials are taken from the "
+            "environment (AWS_…, AZURE_…, GOOGLE_…)"
+        ) from error
+    try:
+        table = DeltaTable(place, version=version)
+    except (DeltaError, OSError) as error:
+        raise InputError(f"table {name} cannot be read at version {version}: {_first_line(error)}") from error
     if _has_deletion_vectors(table):
         raise InputError(
             f"table {name} has deletion vectors, which only Spark applies; run "
@@ -74,6 +93,10 @@ def open_table(lake: Path, name: str, version: int | None = None) -> DeltaTable 
             f"`REORG TABLE … APPLY (PURGE)` on it"
         )
     return table
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _has_deletion_vectors(table: DeltaTable) -> bool:
@@ -86,8 +109,9 @@ def _has_deletion_vectors(table: DeltaTable) -> bool:
 def rows_by(table: DeltaTable, partition: str) -> dict[Any, int]:
     """The number of rows of each value of a partition column."""
     found: dict[Any, int] = {}
+    opened = _opener(table)
     for action in _actions(table, [partition]):
-        rows = pq.read_metadata(_place(table, action)).num_rows
+        rows = opened(action).metadata.num_rows
         found[action[partition]] = found.get(action[partition], 0) + rows
     return found
 
@@ -101,10 +125,11 @@ def read_files(
     where = where or {}
     partitions = [c for c in table.metadata().partition_columns if c in columns or c in where]
     schema = pa.schema(table.schema().to_arrow())
+    opener = _opener(table)
     for action in _actions(table, partitions):
         if any(action[name] not in values for name, values in where.items()):
             continue
-        opened = pq.ParquetFile(_place(table, action))
+        opened = opener(action)
         there = opened.schema_arrow.names
         rows = opened.read(columns=[c for c in columns if c.split(".")[0] in there and c not in partitions])
         for name in partitions:
@@ -123,12 +148,15 @@ def _actions(table: DeltaTable, partitions: Sequence[str]) -> list[dict[str, Any
     return sorted(chosen.to_pylist(), key=lambda a: str(a["path"]))
 
 
-def _place(table: DeltaTable, action: Mapping[str, Any]) -> Path:
-    return Path(_root(table)) / unquote(str(action["path"]))
+def _opener(table: DeltaTable) -> Callable[[Mapping[str, Any]], pq.ParquetFile]:
+    """What opens a file of a table."""
+    root = table.table_uri.removeprefix("file://")
+    if not is_store(root):
+        return lambda action: pq.ParquetFile(Path(unquote(root)) / unquote(str(action["path"])))
+    from deltalake.fs import DeltaStorageHandler
 
-
-def _root(table: DeltaTable) -> str:
-    return unquote(table.table_uri.removeprefix("file://"))
+    files = PyFileSystem(DeltaStorageHandler(table.table_uri))
+    return lambda action: pq.ParquetFile(files.open_input_file(unquote(str(action["path"]))), pre_buffer=True)
 
 
 def read_rows(table: DeltaTable, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -143,25 +171,25 @@ def arrow_schema(schema: TableSchema) -> pa.Schema:
     return pa.schema([pa.field(c.name, _TYPES[c.type]) for c in schema.columns])
 
 
-def replace_rows(lake: Path, schema: TableSchema, rows: Iterator[pa.RecordBatch], where: Mapping[str, Any]) -> int:
+def replace_rows(lake: str, schema: TableSchema, rows: Iterator[pa.RecordBatch], where: Mapping[str, Any]) -> int:
     """Put rows in place of those that meet a predicate, in one commit, the table made where it is not there; the new
     version. A value of `where` is a text, or a list of them."""
     from deltalake import DeltaTable, write_deltalake
 
-    folder, types = str(lake / schema.name), arrow_schema(schema)
+    place, types = f"{lake}/{schema.name}", arrow_schema(schema)
     partition = list(schema.partition_by) or None
-    if not DeltaTable.is_deltatable(folder):
-        DeltaTable.create(folder, types, mode="ignore", partition_by=partition, configuration=_PROPERTIES)
+    if not DeltaTable.is_deltatable(place):
+        DeltaTable.create(place, types, mode="ignore", partition_by=partition, configuration=_PROPERTIES)
     reader = pa.RecordBatchReader.from_batches(types, rows)
     write_deltalake(
-        folder,
+        place,
         reader,
         mode="overwrite",
         predicate=_predicate(where),
         partition_by=partition,
         schema_mode="merge",  # a table of an earlier version may lack columns
     )
-    return int(DeltaTable(folder).version())
+    return int(DeltaTable(place).version())
 
 
 def _predicate(where: Mapping[str, Any]) -> str:

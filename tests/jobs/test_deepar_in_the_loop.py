@@ -48,7 +48,7 @@ def write_deepar(lake: Lake, run_id: str, made: list[Mapping[str, Any]], **colum
     blank |= {"model_id": "m", "series_version": columns.get("series_version", lake.version("series"))}
     rows = [{**blank, **row, "run_id": run_id} for row in made]
     table = pa.Table.from_pylist(rows, schema=arrow_schema(schema))
-    replace_rows(Path(str(lake.place.path)), schema, iter(table.to_batches()), {"run_id": run_id})
+    replace_rows(str(lake.place.path), schema, iter(table.to_batches()), {"run_id": run_id})
 
 
 def deepar_rows(lake: Lake, run_id: str, numbers: Numbers, beside: str = "naive", **columns: Any) -> list[Any]:

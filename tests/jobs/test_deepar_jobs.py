@@ -232,9 +232,17 @@ def test_a_run_that_is_limited_to_items(honest: Any, tmp_path: Path) -> None:
     done = predict(config, model=str(honest.folder))
     assert (done.run_id, done.model_id) == ("some", honest.model_id)
     assert sorted(row["item_id"] for row in rows_of(config, "results_deepar")) == ["i02", "never"]
+
+
+def test_a_run_that_is_limited_by_a_condition(honest: Any, tmp_path: Path) -> None:
+    config = written(tmp_path)
     with_run(config, "where", where="item_id LIKE 'i%'")
-    with pytest.raises(InputError, match="which only Spark can tell"):
+    with pytest.raises(InputError, match=r"item_id LIKE 'i%'.*has no rows yet.*--resume --run-id where"):
         predict(config, model=str(honest.folder))
+    rows = {"run_id": ["where"] * 3 + ["other"], "item_id": ["i02", "i02", "young", "i05"], "bucket": [0, 0, 1, 1]}
+    deltalake.write_deltalake(f"{config.lake.path}/results", pa.table(rows), partition_by=["run_id", "bucket"])
+    predict(config, model=str(honest.folder))
+    assert sorted(row["item_id"] for row in rows_of(config, "results_deepar")) == ["i02", "young"]
 
 
 def test_what_cannot_be_done_is_said(config: Config, honest: Any, tmp_path: Path) -> None:
@@ -257,6 +265,8 @@ def test_what_cannot_be_done_is_said(config: Config, honest: Any, tmp_path: Path
             verb(config, overrides=empty)
     with pytest.raises(InputError, match=r"schema main\.deep of a catalog"):
         train(config_of(tmp_path, lake={"catalog": "main", "schema": "deep"}))
+    with pytest.raises(InputError, match=r"the lake is s3a://bucket/lake: give deepar\.models"):
+        train(config, overrides=["lake.path=s3a://bucket/lake/"])
     with pytest.raises(InputError, match=r"no metadata column 'colour'.*region, area"):
         config_of(tmp_path, deepar={"metadata": ["colour"]})
     if not torch.cuda.is_available():
@@ -277,10 +287,10 @@ def test_no_spark_is_loaded() -> None:
 
 def test_deletion_vectors_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deltalake.write_deltalake(str(tmp_path / "series"), pa.table({"x": [1]}))
-    assert open_table(tmp_path, "series") is not None
+    assert open_table(str(tmp_path), "series") is not None
     monkeypatch.setattr("udfs.delta_files._has_deletion_vectors", lambda table: True)
     with pytest.raises(InputError, match="REORG TABLE"):
-        open_table(tmp_path, "series")
+        open_table(str(tmp_path), "series")
 
 
 @pytest.mark.spark

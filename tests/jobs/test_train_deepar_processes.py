@@ -46,7 +46,7 @@ def started(config: Config, folder: Path, *more: str) -> subprocess.CompletedPro
 
 
 def models(config: Config) -> list[dict[str, Any]]:
-    table = open_table(Path(str(config.lake.path)), "models")
+    table = open_table(str(config.lake.path), "models")
     assert table is not None
     return read_rows(table, ["model_id", "folder", "n_series", "device"])
 

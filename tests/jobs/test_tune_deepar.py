@@ -46,7 +46,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 
 
 def rows_of(config: Config, run_id: str) -> list[dict[str, Any]]:
-    table = open_table(Path(str(config.lake.path)), "hpo_trials")
+    table = open_table(str(config.lake.path), "hpo_trials")
     assert table is not None
     rows = [row for row in read_rows(table, tuning_schema().names) if row["run_id"] == run_id]
     return sorted(rows, key=lambda row: int(row["trial"]))
@@ -174,7 +174,7 @@ def test_a_table_of_an_older_version_gets_the_column_that_it_lacks(tmp_path: Pat
     schema = tuning_schema()
     older = replace(schema, columns=tuple(column for column in schema.columns if column.name != "curve"))
     local = pa.RecordBatch.from_pylist([{"run_id": "local", "model": "ets", "trial": 0}], schema=arrow_schema(older))
-    replace_rows(Path(str(config.lake.path)), older, iter([local]), {"run_id": "local"})
+    replace_rows(str(config.lake.path), older, iter([local]), {"run_id": "local"})
     tune(config, run_id="ours")
     assert [len(row["curve"]) for row in rows_of(config, "ours")] == [3]
     assert [row["curve"] for row in rows_of(config, "local")] == [None]

@@ -53,8 +53,8 @@ class DeepARConfig(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one."""
     models: str | None = None
-    """Folder for model folders and checkpoints; null: `deepar_models` beside the tables of the
-    lake."""
+    """Folder for model folders and checkpoints; null: `deepar_models` beside the tables of the lake. It must be given
+    where the lake is on an object store."""
     metadata: tuple[str, ...] | None = None
     """Metadata and key columns that the model reads; null: all metadata but what `lifecycle` names as dates, and of a
     key of several columns those whose values are each shared by ten series or more on average."""
