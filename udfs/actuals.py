@@ -21,7 +21,8 @@ from udfs.error_costs import OVER, UNDER, with_unit_costs
 from udfs.errors import InputError
 from udfs.grid import microseconds, ordinal
 from udfs.holiday_table import REGION, TABLE
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.living import without_ended_steps
 from udfs.observing import calendar_groups, fill_group_columns, fill_groups, fill_rules, needs_region, observing
 from udfs.pieces import joined

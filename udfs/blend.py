@@ -30,7 +30,8 @@ from forecasting.models.contract import RawForecast
 from forecasting.postprocess import Bounds, finish
 from udfs.arrow import ArrowStep, fixed_lists, nulls, repeated
 from udfs.derive_sums import SELECTED
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.member_rows import MEMBERS, OTHERS, PIECE_NUMBERS, RowForm, member_rows, pack_step
 from udfs.packed_numbers import packed, unpacked
 from udfs.results import BACKTEST, results_of
@@ -98,13 +99,12 @@ def blended_backtests(
         F.col("rmsse_scale") if "rmsse_scale" in results.columns else F.lit(None).cast("double").alias("rmsse_scale"),
         "status", *(("log_density",) if blender.single and "log_density" in results.columns else ()),
     )  # fmt: skip
-    schema = lake.schemas["results"]
-    ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in key)
+    ddl = lake.schemas["results"].ddl(key)
     narrow = wanted.mapInArrow(pack_step(key, names, blender.form), f"{ddl}, numbers binary")
     joined = selection.join(narrow.groupBy(*key).agg(F.collect_list("numbers").alias("rows")), list(key), "left")
-    chosen = [c for c in lake.schemas["selection"].columns if c.name != "factors"]
-    given = ", ".join(f"{quoted(c.name)} {c.type}" for c in chosen)
-    step = _blend_step([c.name for c in chosen], models, names, blender)
+    chosen = [name for name in lake.schemas["selection"].names if name != "factors"]
+    given = lake.schemas["selection"].ddl(chosen)
+    step = _blend_step(chosen, models, names, blender)
     return joined.mapInArrow(step, ", ".join([given, *(f"{name} binary" for name in _FLAT)]))
 
 
@@ -275,8 +275,7 @@ def final_backtests(
 
     schema, key = lake.schemas["results"], lake.layout.key
     kept = (*key, "bucket", *_MADE, *(("log_density",) if blender.single else ()), STATISTICS, STEP_STATISTICS)
-    ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in kept)
-    rows = blended.mapInArrow(_final_step(kept, key, blender, calibration), ddl)
+    rows = blended.mapInArrow(_final_step(kept, key, blender, calibration), schema.ddl(kept))
     fixed = {
         "run_id": F.lit(run_id),
         "stage": F.lit(STAGE),
@@ -355,7 +354,7 @@ def _factors(tests: Backtests, at: Int64Array, calibration: Calibration) -> Floa
 
 def selection_with_factors(lake: Lake, blended: DataFrame, blender: Blender, calibration: Calibration) -> DataFrame:
     """Rows of `selection`: those that `blended` was made from, with the factors of the series that have backtests."""
-    columns = lake.schemas["selection"].columns
+    schema = lake.schemas["selection"]
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
@@ -364,7 +363,7 @@ def selection_with_factors(lake: Lake, blended: DataFrame, blender: Blender, cal
             factors = fixed_lists(_factors(tests, at, calibration))
             some = pa.array((tests.state > 0).any(axis=1))
             given = {"factors": pc.if_else(some, factors, nulls(factors.type, len(batch)))}
-            names = [c.name for c in columns]
-            yield pa.RecordBatch.from_arrays([given[n] if n in given else batch.column(n) for n in names], names=names)
+            columns = [given[n] if n in given else batch.column(n) for n in schema.names]
+            yield pa.RecordBatch.from_arrays(columns, names=list(schema.names))
 
-    return blended.mapInArrow(run, ", ".join(f"{quoted(c.name)} {c.type}" for c in columns))
+    return blended.mapInArrow(run, schema.ddl())

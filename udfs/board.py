@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from udfs.derive_sums import SELECTED
-from udfs.lake import literal, quoted
+from udfs.lake import literal
+from udfs.layout import quoted
 from udfs.series_rows import ALL_WINDOWS
 
 METRICS = (

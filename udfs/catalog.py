@@ -13,7 +13,8 @@ from udfs import probabilities
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.functions import RETURNS, function_name
-from udfs.lake import Lake, literal, quoted
+from udfs.lake import Lake, literal
+from udfs.layout import quoted
 from udfs.views import existing_tables, view_queries
 
 FUNCTIONS = {

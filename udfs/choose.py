@@ -113,7 +113,7 @@ def _chosen(
     run = find(lake, run_id)
     everyone = losses if _none_skipped(run) else _with_skipped(lake, run_id, losses, no_losses(contest, left_out))
     series = with_segment(lake, everyone, config, run.series_version if run else None)
-    found = standings(series, contest, left_out, stored_fields)
+    found = standings(series, contest, stored_fields, left_out)
     learnt: Sequence[FloatArray | None] = [None] * len(found)
     if config.selection.mode == ENSEMBLE and len(contest.models) > 1:
         learnt = learn_weights(lake, run_id, series, found, left_out, config.selection.sample)

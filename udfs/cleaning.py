@@ -15,7 +15,7 @@ from forecasting.frequency import Frequency
 from udfs.clock import Clock
 from udfs.errors import InputError
 from udfs.grid import label, ordinal
-from udfs.lake import quoted
+from udfs.layout import quoted
 from udfs.life_dates import unreadable_date
 from udfs.numerals import as_text, numbers_of, plain
 from udfs.roles import Role

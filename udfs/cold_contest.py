@@ -43,7 +43,7 @@ def cold_deepar_segments(lake: Lake, run_id: str, config: Config) -> tuple[str, 
     run = find(lake, run_id)
     series = with_segment(lake, sums, config, run.series_version if run else None)
     contest = Contest((COLD_START, DEEPAR), config.selection.metric, config.quantiles, config.selection.crowd)
-    (found,) = standings(series, contest, fields_of=lambda batch, contest, _: [paired_field(batch, contest)])
+    (found,) = standings(series, contest, lambda batch, contest, _: [paired_field(batch, contest)])
     ours, other = (found.crowd.scores[:, contest.models.index(name)] for name in (DEEPAR, COLD_START))
     return tuple(name for name, better in zip(found.segments, (ours < other).tolist(), strict=True) if better)
 

@@ -20,7 +20,8 @@ from udfs.cold import mean_between
 from udfs.cold_columns import feature_columns
 from udfs.config.cold_start import ColdStart, cold_below
 from udfs.grid import period_ordinal
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.pieces import joined, whole_start
 from udfs.runs import Run
 from udfs.spec import ColdStartSpec, TaskSpec

@@ -186,11 +186,9 @@ class Standing:
         return int(best_in_segment(Crowd(usable, usable), self.contest.costs)[0])
 
 
-def standings(
-    sums: DataFrame, contest: Contest, left_out: Sequence[int] = (), fields_of: FieldsOf = contest_fields
-) -> list[Standing]:
+def standings(sums: DataFrame, contest: Contest, fields_of: FieldsOf, left_out: Sequence[int] = ()) -> list[Standing]:
     """The models' standing over series with the column `segment`, by all windows and without each of those left out:
-    one pass, sums to the driver. fields_of: the fields of a batch of them, by their sums unless told."""
+    one pass, sums to the driver. fields_of: the fields of a batch of them."""
     parts = sums.mapInArrow(_sums_step(contest, left_out, fields_of), _SUMS_DDL).toArrow()
     width = crowd_width(len(contest.models))
     names: list[dict[str, int]] = [{} for _ in (None, *left_out)]

@@ -17,7 +17,8 @@ from udfs.derive_metrics import metric_rows
 from udfs.derive_selection import only_candidates
 from udfs.derive_sums import kept, series_sums, step_and_series_sums
 from udfs.error_costs import OVER, UNDER, planned_value, planning_level, with_unit_costs
-from udfs.lake import Lake, literal, quoted
+from udfs.lake import Lake, literal
+from udfs.layout import quoted
 from udfs.living import step_flag
 from udfs.results import BACKTEST
 from udfs.runs import Run

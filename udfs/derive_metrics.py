@@ -19,7 +19,7 @@ from forecasting.frequency import Int64Array
 from udfs.arrow import ArrowStep, nulls, repeated
 from udfs.config import Config
 from udfs.derive_sums import SELECTED, of_series
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
 from udfs.metric_columns import metric_columns
 from udfs.packed_numbers import packed, unpacked
 from udfs.row_numbers import HEAD, STEP, n_numbers
@@ -47,13 +47,14 @@ def metric_rows(lake: Lake, run_id: str, sums: DataFrame, config: Config) -> Dat
     attributes = lake.layout.attributes if metadata is not None else ()
     width = n_numbers(levels)
     finish = _Finish(run_id, lake.schemas["metrics"].names, lake.layout.key, tuple(levels), _reference(config))
-    items = members.mapInArrow(_item_step(finish), _metrics_ddl(lake))
+    rows = lake.schemas["metrics"].ddl()
+    items = members.mapInArrow(_item_step(finish), rows)
     parts = members.mapInArrow(_parts_step(attributes, width), _PARTS_DDL)
     if STEP in sums.columns:
         steps = sums.where(f"{STEP} IS NOT NULL").select(STEP, "rows")
         parts = parts.unionByName(steps.mapInArrow(_step_parts_step(width), _PARTS_DDL))
     # all models of a scope in one task: OWA is relative to one of them
-    return items.unionByName(parts.repartition(*_SCOPE).mapInArrow(_combine_step(finish, width), _metrics_ddl(lake)))
+    return items.unionByName(parts.repartition(*_SCOPE).mapInArrow(_combine_step(finish, width), rows))
 
 
 def _reference(config: Config) -> str | None:
@@ -76,10 +77,6 @@ def _metadata(lake: Lake) -> DataFrame | None:
 # --- what the steps hand on ---
 
 _PARTS_DDL = "model string, window int, attribute string, value string, step int, numbers binary, lost binary"
-
-
-def _metrics_ddl(lake: Lake) -> str:
-    return ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["metrics"].columns)
 
 
 # --- the steps ---

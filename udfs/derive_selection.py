@@ -20,7 +20,8 @@ from udfs.arrow import ArrowStep, repeated
 from udfs.config import Config
 from udfs.config.variants import competing_models
 from udfs.contest import Contest, Field, Standing
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.limits import condition
 from udfs.losses import stored_fields
 from udfs.member_rows import MEMBERS, OTHERS
@@ -158,9 +159,8 @@ def selection_rows(
 
     rules: by all windows, and without each of those left out.
     """
-    ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in lake.schemas["selection"].columns)
     more = f"{quoted(OTHERS)} binary, {quoted(MEMBERS)} array<string>"
-    return series.mapInArrow(_choice_step(lake, run_id, rules, left_out), f"{ddl}, {more}")
+    return series.mapInArrow(_choice_step(lake, run_id, rules, left_out), f"{lake.schemas['selection'].ddl()}, {more}")
 
 
 def _choice_step(lake: Lake, run_id: str, rules: Sequence[Rule], left_out: Sequence[int]) -> ArrowStep:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from udfs.config.evaluation import ErrorCost
 from udfs.error_costs import with_unit_costs
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.results import BACKTEST, deepar_backtests, results_of
 from udfs.results_schema import STATISTICS, STEP_STATISTICS
 from udfs.row_numbers import IF_THERE, OF_ROWS, STEP, statistics_form, statistics_step, stored_step
@@ -117,8 +118,7 @@ def _identity(key: Sequence[str]) -> tuple[str, ...]:
 
 
 def _gathered_ddl(lake: Lake) -> str:
-    schema = lake.schemas["results"]
-    owner = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in (*lake.layout.key, "bucket"))
+    owner = lake.schemas["results"].ddl((*lake.layout.key, "bucket"))
     return f"{owner}, {STEP} int, {NAMES} string, numbers binary"
 
 

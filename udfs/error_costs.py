@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from udfs.config.evaluation import ErrorCost
-from udfs.lake import Lake, literal, quoted
+from udfs.lake import Lake, literal
+from udfs.layout import quoted
 from udfs.segments import first_match
 from udfs.steps import finite
 

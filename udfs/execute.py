@@ -13,7 +13,7 @@ import numpy as np
 from udfs.cold_pool import with_cold_start
 from udfs.config import Config
 from udfs.errors import ThresholdError
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
 from udfs.parts import PIECE_VALUES
 from udfs.phase_out import keep_curves
 from udfs.placement import looked_up, placed
@@ -97,8 +97,7 @@ def wave(source: StageInput, plan: RunPlan, spec: TaskSpec, units: Sequence[int]
     cell = cell_column(source.lake.layout.key, plan.buckets) - F.lit(first)
     rows = source.rows(plan, where, [int(b) for b in buckets])
     rows = rows.withColumn("place", looked_up(position, cell)).where(F.col("place") >= 0)
-    schema = source.lake.schemas["results"]
-    ddl = ", ".join(f"{quoted(c)} {schema.column(c).type}" for c in spec.columns)
+    ddl = source.lake.schemas["results"].ddl(spec.columns)
     return placed(rows, len(units)).mapInArrow(task(spec, tuple(units)), ddl)
 
 

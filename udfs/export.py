@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forecasting.levels import quantile_column
 from udfs.errors import InputError
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.schemas import BASELINE
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
 from forecasting.levels import quantile_column
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.results import BACKTEST, results_of
 from udfs.series_rows import ALL_WINDOWS
 from udfs.steps import finite, quantile_values, step_label

@@ -18,7 +18,8 @@ from forecasting.seeds import KEY_SEPARATOR
 from udfs import runs
 from udfs.config import Config
 from udfs.errors import InputError
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.limits import ITEM_SEPARATOR
 from udfs.roles import Role, roles_of
 

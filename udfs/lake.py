@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from udfs.errors import InputError
+from udfs.layout import quoted
 from udfs.schemas import SCHEMA_VERSION, Layout, TableSchema, table_schemas
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ _PROPERTIES = {
     "delta.checkpointInterval": "20",
     "delta.columnMapping.mode": "none",
 }
-
-
-def quoted(*parts: str) -> str:
-    """Identifiers in backquotes, joined by dots."""
-    return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
 
 def literal(value: object) -> str:
@@ -212,8 +208,7 @@ class Lake:
     def rows(self, table: str, records: Sequence[Mapping[str, object]]) -> DataFrame:
         """A small DataFrame with the table's own types from plain records."""
         schema = self.schemas[table]
-        ddl = ", ".join(f"{quoted(c.name)} {c.type}" for c in schema.columns)
-        return self.spark.createDataFrame([tuple(r.get(n) for n in schema.names) for r in records], ddl)
+        return self.spark.createDataFrame([tuple(r.get(n) for n in schema.names) for r in records], schema.ddl())
 
     # --- identity ---
 

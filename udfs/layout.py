@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from forecasting.levels import quantile_column
+
+
+def quoted(*parts: str) -> str:
+    """Identifiers in backquotes, joined by dots."""
+    return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,11 @@ class TableSchema:
     def column(self, name: str) -> Column:
         """The column of that name; KeyError if there is none."""
         return next(c for c in self.columns if c.name == name) if name in self.names else _missing(self.name, name)
+
+    def ddl(self, names: Iterable[str] | None = None) -> str:
+        """Names and types as Spark takes a schema: of these columns, or of all. Raises KeyError as `column`."""
+        chosen = self.columns if names is None else [self.column(name) for name in names]
+        return ", ".join(f"{quoted(c.name)} {c.type}" for c in chosen)
 
 
 def _missing(table: str, name: str) -> Column:

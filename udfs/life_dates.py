@@ -9,7 +9,7 @@ from forecasting.lifecycle import ENDED
 from udfs.clock import Clock
 from udfs.config import Config
 from udfs.grid import ordinal
-from udfs.lake import quoted
+from udfs.layout import quoted
 from udfs.life_states import REASON
 
 if TYPE_CHECKING:

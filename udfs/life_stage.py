@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from forecasting.frequency import Frequency
 from udfs.grid import period_ordinal
 from udfs.inheritance import INHERITED
-from udfs.lake import quoted
+from udfs.layout import quoted
 from udfs.life_dates import date_ordinal
 from udfs.living import END, SEGMENT, START, LifeSpec
 from udfs.phase_out import learnt_curves

@@ -12,7 +12,7 @@ import pyarrow as pa
 from forecasting.batch import FloatArray
 from udfs.arrow import ArrowStep
 from udfs.contest import Contest, Field, contest_fields
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
 from udfs.packed_numbers import packed, unpacked
 from udfs.series_rows import in_pieces
 
@@ -25,8 +25,7 @@ LOSSES = "losses"
 def loss_rows(lake: Lake, sums: DataFrame, contest: Contest, left_out: Sequence[int]) -> DataFrame:
     """Key, `bucket` and LOSSES of series with their sums (see `derive_sums.series_sums`)."""
     owner = (*lake.layout.key, "bucket")
-    schema = lake.schemas["results"]
-    ddl = ", ".join(f"{quoted(n)} {schema.column(n).type}" for n in owner)
+    ddl = lake.schemas["results"].ddl(owner)
     return sums.mapInArrow(_step(owner, contest, left_out), f"{ddl}, {LOSSES} binary")
 
 

@@ -19,7 +19,8 @@ from forecasting.frequency import Frequency
 from udfs.config import Config
 from udfs.dense import ITEMS_KIND, KEY_HASH, KIND, ORDINAL, SEQUENCE, TARGET_KIND, Appended, PackSpec, pack_batches
 from udfs.grid import period_ordinal
-from udfs.lake import Lake, LakeInfo, quoted
+from udfs.lake import Lake, LakeInfo
+from udfs.layout import quoted
 from udfs.life_dates import with_end_dates
 from udfs.observing import masks_of
 from udfs.periods import EVERY_PERIOD, Kept

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from udfs.arrow import RELATED_PREFIX
-from udfs.lake import quoted
+from udfs.layout import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

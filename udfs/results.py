@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from forecasting.postprocess import Bounds
-from udfs.lake import Lake, literal, quoted
+from udfs.lake import Lake, literal
+from udfs.layout import quoted
 from udfs.results_schema import RESULTS_DEEPAR, STATISTICS
 
 if TYPE_CHECKING:

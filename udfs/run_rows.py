@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from udfs.lake import quoted
+from udfs.layout import quoted
 from udfs.limits import condition
 from udfs.runs import Run
 from udfs.stage import StageInput

@@ -22,7 +22,8 @@ from udfs.config.evaluation import least_history
 from udfs.config.variants import competing_models
 from udfs.deep_forecasts import COLD, MISSING, NO_FORECASTS, DeepForecasts, with_deep_forecasts, with_stand_ins
 from udfs.holiday_table import REGION, frozen_calendar
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.life_stage import life_columns, life_spec, with_inherited
 from udfs.members import FACTORS, SEGMENT, WEIGHTS
 from udfs.observing import fill_group_columns, fill_rules, needs_region, observing

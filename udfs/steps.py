@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from forecasting.frequency import MINUTE_US, Frequency
 from forecasting.levels import quantile_column
-from udfs.lake import literal, quoted
+from udfs.lake import literal
+from udfs.layout import quoted
 
 NOT_A_NUMBER = "double('NaN')"
 

@@ -23,7 +23,8 @@ from udfs.config.evaluation import least_history
 from udfs.config.lifecycle import Successors
 from udfs.errors import InputError
 from udfs.grid import label, ordinal
-from udfs.lake import Lake, LakeInfo, as_json, quoted
+from udfs.lake import Lake, LakeInfo, as_json
+from udfs.layout import quoted
 from udfs.life_dates import date_time
 from udfs.pieces import joined
 from udfs.roles import Role

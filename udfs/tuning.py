@@ -19,7 +19,8 @@ from udfs.config.load import config_hash
 from udfs.errors import InputError
 from udfs.execute import stage_settings
 from udfs.holiday_table import freeze
-from udfs.lake import Lake, LakeInfo, quoted
+from udfs.lake import Lake, LakeInfo
+from udfs.layout import quoted
 from udfs.placement import placed
 from udfs.plan import cores, plan_run
 from udfs.runs import new_run_id

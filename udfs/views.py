@@ -15,7 +15,8 @@ from forecasting.levels import quantile_column, quantile_level
 from forecasting.seeds import KEY_SEPARATOR
 from udfs.arrow import RELATED_PREFIX
 from udfs.board import Board, board_query
-from udfs.lake import Lake, literal, quoted
+from udfs.lake import Lake, literal
+from udfs.layout import quoted
 from udfs.pieces import has_pieces, related_sql, start_sql, target_sql
 from udfs.results import results_sql
 from udfs.schemas import BASELINE, RESULTS_DEEPAR

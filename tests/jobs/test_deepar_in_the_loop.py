@@ -20,7 +20,7 @@ from jobs.forecast import forecast
 from jobs.leaderboard import leaderboard
 from jobs.select import select
 from udfs.config import Config, load_config
-from udfs.contest import Contest, standings
+from udfs.contest import Contest, contest_fields, standings
 from udfs.deep_forecasts import find_forecasts
 from udfs.delta_files import arrow_schema, replace_rows
 from udfs.derive import derive_backtest
@@ -213,7 +213,8 @@ def test_deepar_is_a_model_of_the_run(
     # --- a model that is worse where it was asked does not win for all by having been asked less
     write_deepar(lake, first, deepar_rows(lake, first, lambda row: a_bit_worse(row, ("i0", "i1"))))
     contest = Contest.of(config, deepar=True)
-    (found,) = standings(series_sums(lake, first, config.quantiles).withColumn("segment", F.lit("all")), contest)
+    sums = series_sums(lake, first, config.quantiles).withColumn("segment", F.lit("all"))
+    (found,) = standings(sums, contest, contest_fields)
     assert contest.models[found.best_of_all()] != "deepar"
     assert contest.models[found.best()["all"]] != "deepar"
 

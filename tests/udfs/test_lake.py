@@ -12,7 +12,8 @@ from chispa import assert_df_equality
 from forecasting.levels import quantile_column, quantile_level
 from udfs.config import load_config
 from udfs.errors import InputError
-from udfs.lake import Lake, literal, predicate, quoted
+from udfs.lake import Lake, literal, predicate
+from udfs.layout import quoted
 from udfs.schemas import Layout, table_schemas
 
 if TYPE_CHECKING:

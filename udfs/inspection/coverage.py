@@ -18,7 +18,8 @@ from forecasting.frequency import Frequency, Int64Array
 from udfs.arrow import RELATED_PREFIX, label_microseconds, list_buffers
 from udfs.config import Config
 from udfs.inspection.overview import Extent
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.life_stage import successors_version
 from udfs.parts import pieces, prepare
 from udfs.pieces import joined_pieces

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from forecasting.demand import ADI_CUT, CV2_CUT
 from forecasting.frequency import Frequency
 from udfs.grid import period_ordinal
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.limits import ITEM_SEPARATOR
 from udfs.pieces import whole_start
 from udfs.schemas import PROFILE

@@ -16,7 +16,8 @@ from forecasting.frequency import Frequency, to_microseconds
 from udfs.arrow import list_buffers, ragged_lists
 from udfs.grid import period_ordinal
 from udfs.inspection.overview import SHOWN, Extent, name_column
-from udfs.lake import Lake, quoted
+from udfs.lake import Lake
+from udfs.layout import quoted
 from udfs.pieces import joined_pieces
 
 if TYPE_CHECKING:

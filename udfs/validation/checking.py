@@ -22,7 +22,8 @@ from udfs.cleaning import REASON, wrong_numbers
 from udfs.config import Config
 from udfs.errors import InputError
 from udfs.grid import period_ordinal
-from udfs.lake import Lake, LakeInfo, quoted
+from udfs.lake import Lake, LakeInfo
+from udfs.layout import quoted
 from udfs.roles import Role, roles_of
 from udfs.sources import Located, encodings, locate, read
 from udfs.unreadable import explained

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from forecasting.frequency import Frequency
 from udfs.config import Config
-from udfs.lake import quoted
+from udfs.layout import quoted
 from udfs.roles import Role
 from udfs.validation.facts import SERIES, Flag
 from udfs.validation.rules import FEW

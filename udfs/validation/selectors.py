@@ -10,7 +10,7 @@ from udfs import public_holidays as public
 from udfs.config import Config
 from udfs.config.sources import Matching
 from udfs.errors import InputError
-from udfs.lake import quoted
+from udfs.layout import quoted
 from udfs.limits import check_limits
 from udfs.own_calendar import own_dates
 from udfs.roles import Role
