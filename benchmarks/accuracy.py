@@ -50,7 +50,7 @@ GLOBAL_MODEL = {
     "learning_rate": 0.005,
     "max_learning_rate_decays": 4,
     "early_stopping_patience": 4,
-    "num_networks": 4,
+    "num_networks": 8,
     "num_samples": 256,
     "per_window": True,
 }
