@@ -306,20 +306,21 @@ def test_spark_reads_the_rows(config: Config, honest: Any, spark: SparkSession) 
 
 
 @pytest.mark.spark
-def test_from_training_to_an_ensemble(spark: SparkSession, tmp_path: Path) -> None:
+def test_from_training_to_an_ensemble_of_some_series(spark: SparkSession, tmp_path: Path) -> None:
     more = {"models": {"naive": {}}, "selection": {"mode": "mean"}, "calibration": {"method": "none"}, "fill": {}}
     config = config_of(tmp_path, **more)
     place = {"region": "north", "area": "1"}
     records = [
-        record(f"i{k}", history(k, DAYS), related={"price": [2.0] * (DAYS + H)}, metadata=place) for k in range(6)
+        record(f"i{k}", history(k, DAYS), related={"price": [2.0] * (DAYS + H)}, metadata=place) for k in range(7)
     ]
     lake = write_series(spark, config, records)
-    run = backtest(config, spark).run_id
+    run = backtest(config, spark, where="item_id <> 'i6'").run_id
     train(config, before_backtests=True)
     predict(config, backtest=True)
     assert select(config, spark).models == {"ensemble": 6}
     assert forecast(config, spark).run_id == run
     ours = {r["item_id"]: r["mean"] for r in rows_of(config, "results_deepar") if r["stage"] == "forecast"}
+    assert sorted(ours) == [f"i{k}" for k in range(6)]
     made = lake.read("results").where(f"run_id = '{run}' AND stage = 'forecast' AND model = 'ensemble'").collect()
     assert len(made) == 6
     for row in made:
