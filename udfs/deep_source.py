@@ -34,7 +34,7 @@ from udfs.parts import Part, parts_of, pieces
 from udfs.results import DEEPAR
 from udfs.results_schema import STATISTICS, STEP_STATISTICS
 from udfs.schemas import SCHEMA_VERSION, table_schemas
-from udfs.series_chunks import SeriesChunks, joined_keys
+from udfs.series_chunks import SeriesChunks, item_names
 from udfs.spec import ModelSpec, Stage, TaskSpec
 from udfs.stage import spec_of
 from udfs.work import RunPlan
@@ -265,7 +265,7 @@ def _items_of(lake: str, config: Config, run_id: str, where: str) -> list[str]:
     """The joined keys of the series that a run has rows of: only Spark can tell what meets its condition."""
     table = open_table(lake, "results")
     parts = [] if table is None else read_files(table, config.key, {"run_id": [run_id]})
-    names = [pc.unique(joined_keys([rows.column(part) for part in config.key])) for rows in parts]
+    names = [pc.unique(item_names([rows.column(part) for part in config.key])) for rows in parts]
     found = {name for some in names for name in some.to_pylist()}
     if not found:
         raise InputError(

@@ -126,14 +126,14 @@ def grouped(rows: Mapping[Any, int], at_once: int) -> list[tuple[Any, ...]]:
     return [tuple(group) for group in groups]
 
 
-def joined_keys(columns: Sequence[Any]) -> Any:
-    """The parts of keys joined, as `--items` names series."""
+def item_names(columns: Sequence[Any]) -> Any:
+    """What `--items` calls series: the parts of their keys joined, an Arrow array."""
     return columns[0] if len(columns) == 1 else pc.binary_join_element_wise(*columns, ITEM_SEPARATOR)
 
 
 def _named(series: PackedSeries, key: Sequence[str], items: Sequence[str]) -> npt.NDArray[np.bool_]:
-    names = joined_keys([series.facts[name] for name in key])
+    names = item_names([series.facts[name] for name in key])
     return np.asarray(pc.is_in(names, pa.array(list(items), pa.string())).to_numpy(zero_copy_only=False))
 
 
-__all__ = ["SeriesChunks", "Survey", "grouped", "joined_keys"]
+__all__ = ["SeriesChunks", "Survey", "grouped", "item_names"]
