@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from jobs import deepar_cli, upkeep_cli
-from udfs.errors import DONE, FAILED, AlmanacError, InputError, ThresholdError
+from udfs.errors import DONE, FAILED, AlmanacError, InputError, ThresholdError, first_line
 
 app = typer.Typer(
     name="almanac",
@@ -58,8 +58,8 @@ def guarded(action: Callable[[], Any]) -> None:
     except Exception as error:
         if os.environ.get("ALMANAC_DEBUG"):
             raise
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
-        errors.print(f"almanac: {type(error).__name__}: {first_line}", markup=False, highlight=False, soft_wrap=True)
+        said = first_line(error)[:500]
+        errors.print(f"almanac: {type(error).__name__}: {said}", markup=False, highlight=False, soft_wrap=True)
         errors.print("almanac: set ALMANAC_DEBUG=1 to see the whole trace", markup=False)
         code = FAILED
     sys.exit(code)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import PyFileSystem
 
-from udfs.errors import InputError
+from udfs.errors import InputError, first_line
 from udfs.layout import TableSchema
 
 if TYPE_CHECKING:
@@ -79,13 +79,13 @@ def open_table(lake: str, name: str, version: int | None = None) -> DeltaTable |
             return None
     except (DeltaError, OSError) as error:
         raise InputError(
-            f"{place} cannot be reached: {_first_line(error)}; the store's address and credentials are taken from the "
+            f"{place} cannot be reached: {first_line(error)}; the store's address and credentials are taken from the "
             "environment (AWS_…, AZURE_…, GOOGLE_…)"
         ) from error
     try:
         table = DeltaTable(place, version=version)
     except (DeltaError, OSError) as error:
-        raise InputError(f"table {name} cannot be read at version {version}: {_first_line(error)}") from error
+        raise InputError(f"table {name} cannot be read at version {version}: {first_line(error)}") from error
     if _has_deletion_vectors(table):
         raise InputError(
             f"table {name} has deletion vectors, which only Spark applies; run "
@@ -93,10 +93,6 @@ def open_table(lake: str, name: str, version: int | None = None) -> DeltaTable |
             f"`REORG TABLE … APPLY (PURGE)` on it"
         )
     return table
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _has_deletion_vectors(table: DeltaTable) -> bool:

@@ -21,3 +21,8 @@ class ThresholdError(AlmanacError):
     """The job did its work, and a threshold of the config was passed."""
 
     exit_code = THRESHOLD_PASSED
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of a library says, its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecasting.levels import quantile_column
-from udfs.errors import InputError
+from udfs.errors import InputError, first_line
 from udfs.lake import Lake
 from udfs.layout import quoted
 from udfs.schemas import BASELINE
@@ -98,7 +98,7 @@ class _Files:
             self._fs = self._path(target).getFileSystem(context._jsc.hadoopConfiguration())
         except Exception as error:
             raise InputError(
-                f"export target {target!r} cannot be reached from this session ({_first_line(error)}); "
+                f"export target {target!r} cannot be reached from this session ({first_line(error)[:200]}); "
                 "give a path that the session's own file systems know"
             ) from error
 
@@ -129,7 +129,3 @@ class _Files:
 
     def remove(self, folder: str) -> None:
         self._fs.delete(self._path(folder), True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
 
-from udfs.errors import InputError
+from udfs.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -55,7 +55,7 @@ def _check_expression(series: DataFrame, key: Sequence[str], where: str) -> None
         checked = series.select(*key).select(F.expr(where).alias("condition")).schema
         problem = "" if checked["condition"].dataType.simpleString() == "boolean" else "it is not true or false"
     except PySparkException as error:
-        problem = str(error).strip().splitlines()[0]
+        problem = first_line(error)
     if problem:
         raise InputError(
             f"the condition {where!r} cannot be used: {problem}. "

@@ -16,7 +16,7 @@ from forecasting.frequency import Frequency, Int64Array
 from forecasting.scenarios import TIMESTAMP, Change, Replacements, Scenario
 from udfs.arrow import joined_keys, label_microseconds
 from udfs.config import Config
-from udfs.errors import InputError
+from udfs.errors import InputError, first_line
 from udfs.packed_series import METADATA_PREFIX
 from udfs.schemas import BASELINE
 
@@ -119,7 +119,7 @@ class _Reading:
             self._wrong(f"replacements {place} do not exist")
             return None
         except (OSError, ValueError, pa.ArrowException) as error:
-            self._wrong(f"replacements {place} cannot be read: {str(error).splitlines()[0]}")
+            self._wrong(f"replacements {place} cannot be read: {first_line(error)}")
             return None
         needed, before = (*self.config.key, TIMESTAMP), len(self.problems)
         if missing := [name for name in needed if name not in table.column_names]:
@@ -153,7 +153,7 @@ class _Reading:
             return whole.cast(kind)
         except pa.ArrowException as error:
             wanted = "timestamps without a zone" if pa.types.is_timestamp(kind) else "numbers"
-            self._wrong(f"{what} are no {wanted}: {str(error).splitlines()[0]}")
+            self._wrong(f"{what} are no {wanted}: {first_line(error)}")
             return None
 
 

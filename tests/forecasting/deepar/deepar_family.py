@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forecasting import SeriesBatch
 from forecasting.batch import FloatArray
 from forecasting.deepar import ItemMetadata
+
+if TYPE_CHECKING:
+    from forecasting.deepar import Facts, SeriesSet
 
 HORIZON = 6
 LENGTH = 96
@@ -59,3 +64,14 @@ def family(n: int = 60, seed: int = 0) -> Family:
         known_in_future=["price"],
     )
     return Family(batch, ItemMetadata({"size": categories}), np.stack(actual), usual)
+
+
+def loader(known: Family, facts: Facts, n: int, device: str = "cpu") -> Callable[[int], SeriesSet]:
+    """What loads chunk k of n of the family onto a device."""
+    from forecasting.deepar import SeriesSet
+
+    def load(k: int) -> SeriesSet:
+        rows = np.arange(k, len(known.batch), n)
+        return SeriesSet.of(known.batch.take(rows), facts, known.metadata.take(rows), device=device)
+
+    return load

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from deepar_family import HORIZON, Family, family  # noqa: E402
+from deepar_family import HORIZON, Family, family, loader  # noqa: E402
 from nearly import nearly  # noqa: E402
 from trained_weights import same, weights  # noqa: E402
 
@@ -35,14 +34,6 @@ def known() -> Family:
 
 def facts_of(known: Family, settings: Settings) -> Facts:
     return Facts.learn(known.batch, known.metadata, HORIZON, settings)
-
-
-def loader(known: Family, facts: Facts, n: int) -> Callable[[int], SeriesSet]:
-    def load(k: int) -> SeriesSet:
-        rows = np.arange(k, len(known.batch), n)
-        return SeriesSet.of(known.batch.take(rows), facts, known.metadata.take(rows))
-
-    return load
 
 
 def trained(known: Family, n: int, **changes: Any) -> Trainer:

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deepar_family import HORIZON, Family, family  # noqa: E402
+from deepar_family import HORIZON, Family, family, loader  # noqa: E402
 
 from forecasting.deepar import Facts, SeriesSet, Settings, Trainer  # noqa: E402
 from forecasting.deepar.chunks import Chunks  # noqa: E402
@@ -50,12 +50,7 @@ def test_losses_are_those_of_the_cpu_without_dropout(known: Family) -> None:
 def in_chunks(known: Family, device: str, n: int) -> Trainer:
     settings = Settings(**{**SMALL, "dropout": 0.0, "epochs": 6})
     facts = Facts.learn(known.batch, known.metadata, HORIZON, settings)
-
-    def load(k: int) -> SeriesSet:
-        rows = np.arange(k, len(known.batch), n)
-        return SeriesSet.of(known.batch.take(rows), facts, known.metadata.take(rows), device=device)
-
-    return Trainer(Chunks(load, n, device), facts, settings, seed=5)
+    return Trainer(Chunks(loader(known, facts, n, device), n, device), facts, settings, seed=5)
 
 
 def test_chunks_are_brought_to_the_device_beside_the_steps(known: Family) -> None:
